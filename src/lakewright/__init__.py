@@ -1,0 +1,1 @@
+"""Lakewright: a governed machine-learning platform that speaks the Databricks REST API."""
