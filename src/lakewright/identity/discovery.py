@@ -1,0 +1,44 @@
+"""Host discovery: what every client asks before it signs in."""
+
+from lakewright.kernel import objects
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.objects import Obj
+from lakewright.kernel.operation import Api, Ask, Nothing, Reply
+from lakewright.kernel.roots import ACCOUNT, IN_ACCOUNT, Root
+from lakewright.kernel.rules import PUBLIC
+
+api = Api("accounts", "")
+
+
+class InAccount(Ask):
+    account_id: str = ""
+
+
+@api("GET", "/.well-known/databricks-config", audit="hostDiscovery", on=IN_ACCOUNT, needs=PUBLIC)
+def config(ctx: Ctx, account: Obj[Root], ask: Nothing) -> Reply:
+    """Open: it tells clients how to sign in, and they ask before each call."""
+    return {
+        "oidc_endpoint": f"{ctx.request.base_url}/oidc", "account_id": objects.find(ctx, ACCOUNT, "").id,
+        "workspace_id": ctx.workspace, "cloud": "aws", "host_type": "WORKSPACE_HOST",
+    }  # fmt: skip
+
+
+@api(
+    "GET", "/oidc/.well-known/oauth-authorization-server", audit="oauthDiscovery", on=IN_ACCOUNT, needs=PUBLIC,
+    also=("/oidc/accounts/{account_id}/.well-known/oauth-authorization-server",),
+)  # fmt: skip
+def authorization_server(ctx: Ctx, account: Obj[Root], ask: InAccount) -> Reply:
+    """Open: RFC 8414 metadata."""
+    base = ctx.request.base_url
+    return {
+        "issuer": f"{base}/oidc", "token_endpoint": f"{base}/oidc/v1/token", "grant_types_supported": ["client_credentials"],
+        "authorization_endpoint": f"{base}/oidc/v1/authorize", "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "scopes_supported": ["all-apis"],
+    }  # fmt: skip
+
+
+@api("GET", "/health", audit="health", on=IN_ACCOUNT, needs=PUBLIC)
+def health(ctx: Ctx, account: Obj[Root], ask: Nothing) -> Reply:
+    """Open: says only that the process answers and its database takes a transaction."""
+    return {"status": "ok"}

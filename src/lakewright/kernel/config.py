@@ -1,0 +1,41 @@
+"""Settings: one typed class, one section per capability, each field with its help.
+
+`LAKEWRIGHT_PORT=9000` sets a field; `LAKEWRIGHT_SERVING__QUEUE=100` one of a section.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class HttpLimits(BaseModel):
+    body_bytes: int = Field(16 * 2**20, description="Largest JSON body accepted, bytes.")
+    upload_bytes: int = Field(5 * 2**30, description="Largest file upload accepted, bytes.")
+    json_depth: int = Field(64, description="Deepest nesting of a JSON body.")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
+
+    data_dir: Path = Field(
+        Path(".lakewright"), description="Where this installation keeps its database, keys and data."
+    )
+    database_url: str = Field("", description="postgresql://… ; empty: SQLite in data_dir.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8470, description="Port to listen on; 0 picks a free one.")
+    tls_certificate: Path | None = Field(None, description="PEM chain; required to listen on a public address.")
+    tls_key: Path | None = Field(None, description="PEM key of tls_certificate.")
+    insecure_public: bool = Field(
+        False, description="Listen on a public address without TLS (a proxy in front ends it)."
+    )
+    admin_token: SecretStr | None = Field(
+        None, description="First administrator's token; else one is made and shown once."
+    )
+    workspace: str = Field("main", description="Name of the first workspace.")
+    public_url: str = Field("", description="URL clients reach this server by, when it differs from host:port.")
+    http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
+
+    @property
+    def sqlite_path(self) -> Path:
+        return self.data_dir / "lakewright.db"

@@ -1,0 +1,274 @@
+"""Operations over HTTP. Nothing else can be reached, save what `app` mounts behind a guard of its own (the console)."""
+
+import asyncio
+import logging
+import mimetypes
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lakewright.kernel import operation as operations
+from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw, Stream
+from lakewright.kernel.context import RequestInfo
+from lakewright.kernel.dialects import databricks
+from lakewright.kernel.faults import Fault, Invalid, Malformed, NoEndpoint, TooLarge, Unauthenticated
+from lakewright.kernel.operation import Operation
+from lakewright.kernel.platform import Platform
+from lakewright.kernel.routes import Routes
+from lakewright.kernel.rules import PUBLIC
+
+log = logging.getLogger(__name__)
+Op = Operation[Any, Any]
+
+SECURITY_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+
+class Edge:
+    """The ASGI application over all declared operations. Paths under `mounts` go to other applications."""
+
+    def __init__(self, platform: Platform, mounts: dict[str, ASGIApp] | None = None) -> None:
+        self.platform, self.mounts = platform, mounts or {}
+        self.routes = Routes(operations.OPERATIONS)
+        self._lists = {id(op): _list_fields(op) for op in operations.OPERATIONS}
+        self._spool = platform.settings.data_dir / "spool"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        for prefix, app in self.mounts.items():
+            if scope["path"] == prefix or scope["path"].startswith(prefix + "/"):
+                await app(scope, receive, send)
+                return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = Request(scope, receive)
+        response = await self._respond(request)
+        response.headers["x-databricks-org-id"] = self.platform.workspace
+        await response(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.platform.loop = asyncio.get_running_loop()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _respond(self, request: Request) -> Response:
+        info = _info(request, self.platform)
+        method, raw_path = request.method, _raw_path(request.scope)
+        found = self.routes.match(method, raw_path)
+        if found is None and method == "HEAD":
+            found = self.routes.match("GET", raw_path)
+        if found is None:
+            fault = NoEndpoint(f"No API found for '{method} {request.url.path}'")
+            try:
+                await self.platform.record_stray(info, method, request.url.path, fault)
+            except Fault as unrecorded:
+                fault = unrecorded
+            return _refusal(fault, databricks, info)
+        operation, in_path = found
+        body: Incoming | None = None
+        try:
+            if operation.body == "file":
+                self._check_credential(operation, request)
+                body = await self._spooled(request)
+            fields = await self._fields(operation, request, in_path, body)
+            answer = await self.platform.handle(operation, info, _credential(request), fields)
+            return _rendered(answer)
+        except Fault as fault:
+            return _refusal(fault, operation.dialect, info)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:
+            log.exception("%s failed (request %s)", operation.name, info.request_id)
+            fault = Fault(f"{operation.audit} failed inside the server; its log has request {info.request_id}")
+            return _refusal(fault, operation.dialect, info)
+        finally:
+            if body is not None:
+                body.path.unlink(missing_ok=True)
+
+    def _check_credential(self, operation: Op, request: Request) -> None:
+        """Nobody may fill the disk without at least claiming to be somebody; the claim is checked by the guard."""
+        if operation.needs is not PUBLIC and not _credential(request):
+            raise Unauthenticated("a bearer token is required")
+
+    async def _fields(
+        self, operation: Op, request: Request, in_path: dict[str, str], body: Incoming | None
+    ) -> dict[str, Any] | Fault:
+        """Path, query and body as one set of fields; a name given twice with different values is refused."""
+        try:
+            fields = self._query(operation, request)
+            if operation.body == "file":
+                fields["body"] = body
+            elif request.method not in ("GET", "HEAD"):
+                sent = await self._body(operation, request)
+                _merge(fields, sent)
+            _merge(fields, in_path)
+            return fields
+        except Fault as fault:
+            return fault
+
+    def _query(self, operation: Op, request: Request) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        lists = self._lists[id(operation)]
+        raw: bytes = request.scope.get("query_string", b"")
+        try:
+            pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+        except ValueError as error:
+            raise Malformed("the query string is not valid UTF-8 form data") from error
+        for name, value in pairs:
+            if name in lists:
+                fields.setdefault(name, []).append(value)
+            elif name in fields and fields[name] != value:
+                raise Invalid(f"'{name}' is given twice with different values")
+            else:
+                fields[name] = value
+        return fields
+
+    async def _body(self, operation: Op, request: Request) -> dict[str, Any]:
+        raw = await self._bytes(request)
+        if not raw:
+            return {}
+        if operation.body == "form":
+            return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=100))
+        try:
+            sent = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise Malformed(f"the body is not valid JSON: {error}") from error
+        if not isinstance(sent, dict):
+            raise Malformed("the body must be a JSON object")
+        _check_depth(sent, self.platform.settings.http.json_depth)  # type: ignore[arg-type]
+        return sent  # type: ignore[return-value]
+
+    async def _bytes(self, request: Request) -> bytes:
+        limit = self.platform.settings.http.body_bytes
+        chunks, size = list[bytes](), 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"the body is larger than {limit} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _spooled(self, request: Request) -> Incoming:
+        limit = self.platform.settings.http.upload_bytes
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._spool)
+        size = 0
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > limit:
+                        raise TooLarge(f"the upload is larger than {limit} bytes")
+                    file.write(chunk)
+        except BaseException:
+            os.unlink(name)
+            raise
+        return Incoming(Path(name), size)
+
+
+def _merge(fields: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if name in fields and str(fields[name]) != str(value):
+            raise Invalid(f"'{name}' is given twice with different values")
+        fields[name] = value
+
+
+def _check_depth(value: Any, limit: int) -> None:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > limit:
+            raise Malformed(f"the body is nested deeper than {limit} levels")
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += [v for v in each.values() if isinstance(v, (dict, list))]  # type: ignore[reportUnknownVariableType]
+            elif isinstance(each, list):
+                below += [v for v in each if isinstance(v, (dict, list))]  # type: ignore[reportUnknownVariableType]
+        level = below
+
+
+def _list_fields(operation: Op) -> frozenset[str]:
+    """Query parameters that may be repeated, by name and alias."""
+    names: set[str] = set()
+    for name, info in operation.ask.model_fields.items():
+        if _is_list(info.annotation):
+            names |= {name, *([info.alias] if info.alias else [])}
+    return frozenset(names)
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) in (list, tuple, set) or any(_is_list(arg) for arg in get_args(annotation))
+
+
+def _raw_path(scope: Scope) -> str:
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.split(b"?", 1)[0].decode("latin-1")
+
+
+def _credential(request: Request) -> str:
+    """The Authorization header as sent: its scheme is for the authenticator to judge."""
+    return request.headers.get("authorization", "")
+
+
+def _info(request: Request, platform: Platform) -> RequestInfo:
+    client = request.client
+    settings = platform.settings
+    host = request.headers.get("host", f"{settings.host}:{settings.port}")
+    scheme = "https" if settings.tls_certificate else "http"
+    return RequestInfo(
+        request_id=str(uuid4()),
+        source=client.host if client else "",
+        user_agent=request.headers.get("user-agent", ""),
+        base_url=settings.public_url or f"{scheme}://{host}",
+        headers=request.headers,
+    )
+
+
+def _refusal(fault: Fault, dialect: Any, info: RequestInfo) -> Response:
+    headers = {**SECURITY_HEADERS, "x-request-id": info.request_id}
+    if fault.status == 401:
+        headers["www-authenticate"] = 'Bearer realm="lakewright"'
+    if fault.status in (429, 503):
+        headers["retry-after"] = "1"
+    return Response(orjson.dumps(dialect(fault), default=str), fault.status, headers, "application/json")
+
+
+def _rendered(answer: Answer) -> Response:
+    if isinstance(answer, dict):
+        return Response(orjson.dumps(answer), 200, SECURITY_HEADERS, "application/json")
+    if isinstance(answer, Json):
+        headers = {**SECURITY_HEADERS, **answer.headers}
+        return Response(orjson.dumps(answer.body), answer.status, headers, "application/json")
+    headers = {"x-content-type-options": "nosniff", **answer.headers}
+    if isinstance(answer, Raw):
+        return Response(answer.body, answer.status, headers, answer.media_type)
+    if isinstance(answer, FileAnswer):
+        return FileResponse(answer.path, 200, headers, answer.media_type)
+    if isinstance(answer, Stream):
+        return StreamingResponse(_chunks(answer.chunks), answer.status, headers, answer.media_type)
+    raise TypeError(f"an operation answered {type(answer).__name__}")
+
+
+def _chunks(chunks: Iterator[bytes] | AsyncIterator[bytes]) -> Iterator[bytes] | AsyncIterator[bytes]:
+    return chunks
+
+
+def media_type(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"

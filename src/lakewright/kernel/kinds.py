@@ -1,0 +1,115 @@
+"""A kind of object: what it is called, what it sits under, what it stores, what may be held on it."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from lakewright.kernel.faults import Invalid
+from lakewright.kernel.rules import Right
+
+S = TypeVar("S", bound=BaseModel)
+
+KINDS: "dict[str, Kind[Any]]" = {}
+
+Ids = Literal["uuid", "number"]
+
+
+class Kind(Generic[S]):
+    """`ids` are random UUIDs or random 15-digit numbers. Without `unique_names` an object is addressed by its id.
+    `folded` names are compared in lower case (Unity Catalog). `also_called` are the names other APIs know it by.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        example: S,
+        under: "Kind[Any] | None" = None,
+        ids: Ids = "uuid",
+        unique_names: bool = True,
+        separator: str = ".",
+        folded: bool = False,
+        also_called: tuple[str, ...] = (),
+    ) -> None:
+        for called in (name, *also_called):
+            if called in KINDS:
+                raise ValueError(f"two kinds are called {called!r}")
+            KINDS[called] = self
+        self.name, self.example, self.under = name, example, under
+        self.spec: type[S] = type(example)
+        self.ids, self.unique_names, self.separator, self.folded = ids, unique_names, separator, folded
+        self.also_called = also_called
+        self.rights: dict[str, Right] = {}
+        self.uses_levels = False
+
+    def __repr__(self) -> str:
+        return f"Kind({self.name!r})"
+
+    def privileges(self, *names: str) -> tuple[Right, ...]:
+        """Unity Catalog privileges: each stands alone; ALL_PRIVILEGES implies every one."""
+        return tuple(self._right(name, ("ALL_PRIVILEGES",), from_owner_above=False) for name in names)
+
+    def levels(self, *names: str) -> tuple[Right, ...]:
+        """Workspace permission levels, weakest first: each later one implies those before it."""
+        self.uses_levels = True
+        above = (*names, "IS_OWNER")
+        return tuple(self._right(name, above[i + 1 :], from_owner_above=True) for i, name in enumerate(names))
+
+    def _right(self, name: str, stronger: tuple[str, ...], *, from_owner_above: bool) -> Right:
+        right = self.rights[name] = Right(name, self.name, stronger, from_owner_above)
+        return right
+
+    def grantable(self) -> set[str]:
+        """A right may be granted on its own kind or, to be inherited, on any kind above it."""
+        below = {name for kind in set(KINDS.values()) if self in kind.lineage() for name in kind.rights}
+        general = {"MANAGE"} if self.uses_levels else {"MANAGE", "ALL_PRIVILEGES"}
+        return below | general
+
+    def lineage(self) -> "list[Kind[Any]]":
+        return [self, *(self.under.lineage() if self.under else ())]
+
+    @property
+    def root(self) -> "Kind[Any]":
+        return self.lineage()[-1]
+
+    def fold(self, name: str) -> str:
+        return name.lower() if self.folded else name
+
+    def at(self, address: str) -> "Target[S]":
+        """Where an operation's object is named in its request: `VOLUME.at("{full_name}")`."""
+        return Target(address, self)
+
+    def by_id(self, address: str) -> "Target[S]":
+        return Target(address, self, is_id=True)
+
+
+@dataclass(frozen=True)
+class Target(Generic[S]):
+    """The object an operation is about; its kind is fixed, or named by the request too."""
+
+    address: str
+    kind: Kind[S] | None = None
+    kind_named: str = ""
+    is_id: bool = False
+
+    def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
+        filled = _Fields(fields)
+        return self.kind or kind_called(self.kind_named.format_map(filled)), self.address.format_map(filled)
+
+
+def kind_called(name: str) -> Kind[Any]:
+    if kind := KINDS.get(name) or KINDS.get(name.lower()):
+        return kind
+    raise Invalid(f"no kind of object is called '{name}'")
+
+
+class _Fields(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        raise Invalid(f"'{key}' is required")
+
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key) if key in self else self.__missing__(key)
+        if value is None or value == "":
+            raise Invalid(f"'{key}' is required")
+        return value

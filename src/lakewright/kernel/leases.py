@@ -1,0 +1,20 @@
+"""Leases: one holder at a time, with a number that grows at each change of holder (fencing)."""
+
+from lakewright.kernel.store import Tx
+
+
+def acquire(tx: Tx, name: str, holder: str, *, now: int, ttl_ms: int) -> int | None:
+    """Take or renew the lease; its fencing number, or None while somebody else holds it."""
+    rows = tx.returning(
+        "INSERT INTO leases (name, holder, fence, until) VALUES (?, ?, 1, ?)"
+        " ON CONFLICT (name) DO UPDATE SET"
+        " fence = CASE WHEN leases.holder = excluded.holder THEN leases.fence ELSE leases.fence + 1 END,"
+        " holder = excluded.holder, until = excluded.until"
+        " WHERE leases.holder = excluded.holder OR leases.until <= ? RETURNING fence",
+        name, holder, now + ttl_ms, now,
+    )  # fmt: skip
+    return int(rows[0]["fence"]) if rows else None
+
+
+def release(tx: Tx, name: str, holder: str) -> None:
+    tx.run("UPDATE leases SET until = 0 WHERE name = ? AND holder = ?", name, holder)

@@ -1,0 +1,189 @@
+"""The one door. An operation says what it needs; calling it finds its object, checks, records, then runs.
+
+Where its body runs is part of the declaration:
+
+    IN_TX     in the writer's transaction, together with its audit row (the default; quick database work only)
+    SNAPSHOT  in a reader thread, on one read-only state of the database (lists and searches)
+    OUTSIDE   in a worker thread with no transaction (files, queries, processes)
+    ASYNC     a coroutine on the event loop with no transaction (proxying to a model)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lakewright.kernel import objects
+from lakewright.kernel.answers import Answer
+from lakewright.kernel.audit import Entry
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.dialects import Dialect, databricks
+from lakewright.kernel.faults import Fault, Invalid, NotFound, NotSupported
+from lakewright.kernel.kinds import Kind, Target
+from lakewright.kernel.objects import Obj
+from lakewright.kernel.rules import EVERYONE, PER_ROW, PUBLIC, Rule, denied
+
+S = TypeVar("S", bound=BaseModel)
+A = TypeVar("A", bound=BaseModel)
+Reply = dict[str, Any]
+
+Runs = Literal["in_tx", "snapshot", "outside", "async"]
+Body = Literal["json", "form", "file", "none"]
+IN_TX: Runs = "in_tx"
+SNAPSHOT: Runs = "snapshot"
+OUTSIDE: Runs = "outside"
+ASYNC: Runs = "async"
+
+
+class Ask(BaseModel):
+    """The fields of a request. What is not named here is refused: nothing is stored and ignored."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+
+class Nothing(Ask):
+    """The request of an operation that takes no fields."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Generic[S, A]):
+    service: str
+    audit: str
+    verb: str
+    path: str
+    also: tuple[str, ...]
+    on: Target[S]
+    needs: Rule
+    ask: type[A]
+    run: Callable[[Ctx, Obj[S], A], Any]
+    dialect: Dialect
+    runs: Runs
+    body: Body
+    doc: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}.{self.audit}"
+
+    @property
+    def routes(self) -> tuple[tuple[str, str], ...]:
+        return tuple((self.verb, path) for path in (self.path, *self.also))
+
+    def parse(self, fields: dict[str, Any]) -> A:
+        """The request's fields as an ask; Invalid names the field, NotSupported a field nobody enforces."""
+        try:
+            return self.ask.model_validate(fields)
+        except ValidationError as error:
+            raise self._refusal(error) from error
+
+    def decide(self, ctx: Ctx, ask: A, entry: Entry) -> Obj[S]:
+        """Find the object and check the rule; the entry learns what was decided and why."""
+        kind, address = self.on.of(ask.__dict__)
+        entry.kind, entry.address = kind.name, address
+        target = self._find(ctx, kind, address)
+        entry.object_id = target.id
+        verdict = self.needs.judge(ctx, target.id)
+        entry.because = verdict.because
+        if not verdict:
+            raise denied(ctx, verdict, kind.name, address or target.name)
+        return target
+
+    def _find(self, ctx: Ctx, kind: Kind[Any], address: str) -> Obj[Any]:
+        try:
+            return objects.by_id(ctx, kind, address) if self.on.is_id else objects.find(ctx, kind, address)
+        except NotFound:
+            above = _nearest(ctx, kind, address, is_id=self.on.is_id)
+            if self.needs in (EVERYONE, PER_ROW, PUBLIC):
+                raise
+            verdict = self.needs.judge(ctx, above)
+            if verdict:
+                raise
+            # A stranger learns nothing here: the same refusal as for an object that exists.
+            raise denied(ctx, verdict, kind.name, address) from None
+
+    def _refusal(self, error: ValidationError) -> Fault:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            return NotSupported(f"{self.audit} does not support the field '{where}'", field=where)
+        if first["type"] == "missing":
+            return Invalid(f"{self.audit}: '{where}' is required")
+        if isinstance(fault := first.get("ctx", {}).get("error"), Fault):
+            return fault
+        return Invalid(f"{self.audit}: '{where}': {first['msg']}")
+
+
+def recordable(ask: BaseModel) -> dict[str, Any]:
+    """The ask as the audit trail keeps it: secrets starred, bodies left out, long texts cut."""
+    given = ask.model_dump(mode="json", exclude_unset=True, fallback=lambda value: f"<{type(value).__name__}>")
+    return {name: _short(value) for name, value in given.items()}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > 2000:
+        return f"{value[:2000]}… ({len(value)} characters)"
+    return value
+
+
+def _nearest(ctx: Ctx, kind: Kind[Any], address: str, *, is_id: bool) -> str:
+    """The id of what would be above a missing object: its tombstone if it was there once, else the nearest by name."""
+    column = "id" if is_id or not kind.unique_names else "full_name"
+    gone = ctx.tx.one(
+        f"SELECT id FROM objects WHERE kind = ? AND {column} = ? AND deleted_at IS NOT NULL"
+        " AND workspace IN ('', ?) ORDER BY deleted_at DESC LIMIT 1",
+        kind.name, kind.fold(address), ctx.workspace,
+    )  # fmt: skip
+    if gone is not None:
+        return str(gone["id"])
+    above, name = kind.under, address
+    while above is not None and above.under is not None and not is_id:
+        name = name.rpartition(kind.separator)[0]
+        try:
+            return objects.find(ctx, above, name).id
+        except NotFound:
+            above = above.under
+    return objects.find(ctx, kind.root, "").id
+
+
+OPERATIONS: list[Operation[Any, Any]] = []
+
+
+@dataclass(frozen=True)
+class Api:
+    """A family of operations under one base path, audited as one service, failing in one dialect."""
+
+    service: str
+    base: str
+    dialect: Dialect = databricks
+
+    def __call__(
+        self,
+        verb: str,
+        path: str = "",
+        *,
+        audit: str,
+        on: Target[S],
+        needs: Rule,
+        also: tuple[str, ...] = (),
+        runs: Runs | None = None,
+        body: Body = "json",
+    ) -> Callable[[Callable[[Ctx, Obj[S], A], Any]], Operation[S, A]]:
+        """Declare an operation. `path` is below the base; `also` are further whole paths."""
+
+        def declare(run: Callable[[Ctx, Obj[S], A], Any]) -> Operation[S, A]:
+            ask = list(get_type_hints(run).values())[2]
+            where = runs or (SNAPSHOT if verb in ("GET", "HEAD") and needs is PER_ROW else IN_TX)
+            operation = Operation(
+                service=self.service, audit=audit, verb=verb, path=self.base + path, also=also, on=on, needs=needs,
+                ask=ask, run=run, dialect=self.dialect, runs=where, body=body, doc=(run.__doc__ or "").strip(),
+            )  # fmt: skip
+            OPERATIONS.append(operation)
+            return operation
+
+        return declare
+
+
+__all__ = [
+    "ASYNC", "IN_TX", "OPERATIONS", "OUTSIDE", "SNAPSHOT", "Answer", "Api", "Ask", "Nothing", "Operation", "Reply",
+]  # fmt: skip

@@ -1,0 +1,398 @@
+"""The platform in one process: its store, writer, policy, services, and the way every call takes."""
+
+import asyncio
+import logging
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import orjson
+
+from lakewright.kernel import audit, keys, migrate, roots
+from lakewright.kernel.answers import Answer
+from lakewright.kernel.audit import Entry
+from lakewright.kernel.clock import Clock, SystemClock
+from lakewright.kernel.config import Settings
+from lakewright.kernel.context import NOBODY, SYSTEM, Ctx, Principal, PrincipalKind, RequestInfo
+from lakewright.kernel.controllers import Running
+from lakewright.kernel.faults import Fault, Unauthenticated
+from lakewright.kernel.objects import new_id
+from lakewright.kernel.operation import ASYNC, IN_TX, OUTSIDE, SNAPSHOT, Operation, recordable
+from lakewright.kernel.policy import Policy
+from lakewright.kernel.rules import PUBLIC
+from lakewright.kernel.store import SqliteStore, Tx, open_store
+from lakewright.kernel.vault import Vault
+from lakewright.kernel.writer import Turn, Writer
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+Op = Operation[Any, Any]
+Fields = dict[str, Any]
+
+
+class Authenticator(Protocol):
+    """Whose credential this is; Unauthenticated when it is nobody's. Called in the deciding transaction."""
+
+    def __call__(self, platform: "Platform", tx: Tx, credential: str) -> Principal: ...
+
+
+class Platform:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.keys = keys.load(settings.data_dir)
+        self.store = open_store(settings.database_url, settings.sqlite_path)
+        self.sole = isinstance(self.store, SqliteStore)
+        self.node = _node(settings.data_dir)
+        self.policy = Policy()
+        self.vault = Vault(self.keys)
+        self.authenticator: Authenticator = _nobody
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._services: dict[type[Any], Any] = {}
+        self._closing: list[Callable[[], None]] = []
+        self._running: Running | None = None
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="reader")
+        self._workers = ThreadPoolExecutor(32, thread_name_prefix="worker")
+        self.writer = Writer(self.store, self._seal, committed=self._committed, rolled_back=self.policy.forget)
+        self.provide(self.vault)
+        migrate.migrate(self.store)
+        self.writer.start()
+        self.workspace = self.writer.submit(self._plant)
+        self._recover()
+
+    # services
+
+    def provide(self, service: object, as_type: type[Any] | None = None) -> None:
+        self._services[as_type or type(service)] = service
+
+    def the(self, service: type[T]) -> T:
+        found = self._services.get(service)
+        if found is None:
+            found = next((s for s in self._services.values() if isinstance(s, service)), None)
+        if found is None:
+            raise LookupError(f"no {service.__name__} was provided at start-up")
+        return found
+
+    def closes(self, act: Callable[[], None]) -> None:
+        """Run `act` when the platform stops, last added first."""
+        self._closing.append(act)
+
+    def start(self) -> None:
+        """Start the controllers."""
+        self._running = Running(self)
+        self._running.start()
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+        for act in reversed(self._closing):
+            try:
+                act()
+            except Exception:
+                log.exception("a service did not stop cleanly")
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self.writer.stop()
+        self.store.close()
+
+    def wake(self, *topics: str) -> None:
+        self._committed(set(topics))
+
+    # principals
+
+    def principal(
+        self, tx: Tx, principal_id: str, *, scopes: frozenset[str] | None = None, token_id: str = ""
+    ) -> Principal:
+        """A living, active principal with all its groups. Unauthenticated if it is gone or deactivated."""
+        if principal_id == SYSTEM.id:
+            return SYSTEM
+        row = tx.one("SELECT kind, name, active, deleted_at FROM principals WHERE id = ?", principal_id)
+        if row is None or not row["active"] or row["deleted_at"] is not None:
+            raise Unauthenticated("this principal is no longer active")
+        kind: PrincipalKind = row["kind"]
+        return Principal(principal_id, row["name"], kind, self.policy.closure(tx, principal_id), scopes, token_id)
+
+    # transactions for controllers and services
+
+    def system(self, **more: Any) -> Ctx:
+        return Ctx(SYSTEM, self.workspace, RequestInfo(str(uuid4())), self, **more)
+
+    def transact(self, act: Callable[[Ctx], T], principal: str | None = None) -> T:
+        """A short write, as the platform itself or as a principal; durable when it returns."""
+
+        def work(turn: Turn) -> T:
+            ctx = self.system(turn=turn)
+            return act(ctx.as_principal(principal) if principal else ctx)
+
+        return self.writer.submit(work)
+
+    def snapshot(self, act: Callable[[Ctx], T], principal: str | None = None) -> T:
+        with self.store.snapshot() as tx:
+            ctx = self.system(snapshot_tx=tx)
+            return act(ctx.as_principal(principal) if principal else ctx)
+
+    # the way every call takes
+
+    async def handle(
+        self, operation: Op, request: RequestInfo, credential: str | Principal, fields: Fields | Fault
+    ) -> Answer:
+        """A request from outside: authenticate, decide, run, record; the answer, or a Fault."""
+        call = Call(self, operation, request, credential, fields)
+        loop = asyncio.get_running_loop()
+        if operation.runs == IN_TX:
+            return await self.writer.submit_async(call.in_tx)
+        if operation.runs == SNAPSHOT:
+            result = await loop.run_in_executor(self._readers, call.in_snapshot)
+            await self.writer.submit_async(call.record)
+            return _or_raise(result)
+        if operation.runs == OUTSIDE:
+            await self.writer.submit_async(call.admit)
+            result = await loop.run_in_executor(self._workers, call.outside)
+            await self.writer.submit_async(call.finish)
+            return _or_raise(result)
+        if self.sole:
+            refused = call.decide_in_snapshot()
+        else:
+            refused = await loop.run_in_executor(self._readers, call.decide_in_snapshot)
+        result = refused or await call.on_loop()
+        await self.writer.submit_async(call.record)
+        return _or_raise(result)
+
+    def call(self, principal: str | Principal, operation: Op, request: RequestInfo | None = None, **fields: Any) -> Any:
+        """The same from inside the process, blocking: the console, controllers, the CLI's own server side."""
+        who = self.snapshot(lambda ctx: self.principal(ctx.tx, principal)) if isinstance(principal, str) else principal
+        call = Call(self, operation, request or RequestInfo(str(uuid4())), who, fields)
+        if operation.runs == IN_TX:
+            return self.writer.submit(call.in_tx)
+        if operation.runs == SNAPSHOT:
+            result = call.in_snapshot()
+            self.writer.submit(call.record)
+            return _or_raise(result)
+        if operation.runs == OUTSIDE:
+            self.writer.submit(call.admit)
+            result = call.outside()
+            self.writer.submit(call.finish)
+            return _or_raise(result)
+        if self.loop is None:
+            raise RuntimeError(f"{operation.name} runs on the event loop, and no server is running")
+        refused = call.decide_in_snapshot()
+        result = refused or asyncio.run_coroutine_threadsafe(call.on_loop(), self.loop).result()
+        self.writer.submit(call.record)
+        return _or_raise(result)
+
+    def call_within(self, ctx: Ctx, operation: Op, fields: Fields) -> Any:
+        """An operation called by another: in its transaction if it has one."""
+        if not ctx.in_transaction:
+            return self.call(ctx.principal, operation, ctx.request, **fields)
+        if operation.runs in (OUTSIDE, ASYNC):
+            raise RuntimeError(f"{operation.name} does I/O and cannot be called inside a transaction")
+        call = Call(self, operation, ctx.request, ctx.principal, fields)
+        if ctx.turn is not None:
+            return call.in_tx(ctx.turn)
+        assert ctx.snapshot_tx is not None
+        result = call.within_snapshot(ctx.snapshot_tx)
+        self.writer.submit(call.record)
+        return _or_raise(result)
+
+    async def record_stray(self, request: RequestInfo, method: str, path: str, fault: Fault) -> None:
+        """A request that reached no operation is on record too."""
+        entry = _entry(self, request, "http", f"unknown {method}")
+        entry.address, entry.status, entry.error = path[:2000], fault.status, str(fault)[:2000]
+        await self.writer.submit_async(lambda turn: turn.entries.append(entry))
+
+    # private
+
+    def _seal(self, tx: Tx, entries: Any) -> None:
+        audit.seal(tx, entries, self.keys.audit)
+
+    def _committed(self, topics: set[str]) -> None:
+        if self._running is not None:
+            self._running.wake(topics)
+
+    def _plant(self, turn: Turn) -> str:
+        tx = turn.tx
+        planted = tx.scalar("SELECT id FROM objects WHERE kind = 'workspace' ORDER BY created_at LIMIT 1")
+        if planted is not None:
+            return str(planted)
+        now, workspace_id = self.clock.now(), new_id(roots.WORKSPACE)
+        tx.run(
+            "INSERT INTO audit_head (id, seq, hash, mac) VALUES (1, 0, ?, ?)",
+            audit.GENESIS, audit.mac(self.keys.audit, 0, audit.GENESIS),
+        )  # fmt: skip
+        for group in (roots.ADMINS, roots.USERS):
+            tx.run(
+                "INSERT INTO principals (id, kind, name, display_name, active, created_at) VALUES (?, 'group', ?, ?, 1, ?)",
+                group, group, group, now,
+            )  # fmt: skip
+        roots.plant(tx, now=now, owner=roots.ADMINS, workspace_id=workspace_id, workspace_name=self.settings.workspace)
+        return workspace_id
+
+    def _recover(self) -> None:
+        """Requests that a crash cut off get their audit row now."""
+
+        def work(turn: Turn) -> None:
+            for row in turn.tx.all("SELECT request_id, entry FROM inflight WHERE node = ?", self.node):
+                entry = Entry(**orjson.loads(row["entry"]))
+                entry.status, entry.error = 500, "the server stopped while this ran; what it did may be partial"
+                turn.entries.append(entry)
+                turn.tx.run("DELETE FROM inflight WHERE request_id = ?", row["request_id"])
+
+        self.writer.submit(work)
+
+
+class Call:
+    """One call of one operation on its way through authentication, decision, body and record."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        operation: Op,
+        request: RequestInfo,
+        credential: str | Principal,
+        fields: Fields | Fault,
+    ) -> None:
+        self.platform, self.operation, self.request = platform, operation, request
+        self._credential = credential
+        self._ask: Any = None
+        self._malformed: Fault | None = None
+        self._entry = _entry(platform, request, operation.service, operation.audit)
+        self._ctx = Ctx(NOBODY, platform.workspace, request, platform)
+        self._target: Any = None
+        try:
+            if isinstance(fields, Fault):
+                raise fields
+            self._ask = operation.parse(fields)
+            self._entry.ask = recordable(self._ask)
+        except Fault as fault:
+            self._malformed = fault
+
+    def in_tx(self, turn: Turn) -> Any:
+        entry = replace(self._entry)
+        turn.entries.append(entry)
+        try:
+            ctx = self._decide(replace(self._ctx, turn=turn), entry)
+            return self.operation.run(ctx, self._target, self._ask)
+        except BaseException as error:
+            _note(entry, error)
+            raise
+
+    def in_snapshot(self) -> Any:
+        """The answer or the exception; the entry is left for `record`."""
+        with self.platform.store.snapshot() as tx:
+            return self.within_snapshot(tx)
+
+    def within_snapshot(self, tx: Tx) -> Any:
+        try:
+            ctx = self._decide(replace(self._ctx, snapshot_tx=tx), self._entry)
+            return self.operation.run(ctx, self._target, self._ask)
+        except Exception as error:
+            _note(self._entry, error)
+            return Failed(error)
+
+    def decide_in_snapshot(self) -> "Failed | None":
+        with self.platform.store.snapshot() as tx:
+            try:
+                self._ctx = replace(self._decide(replace(self._ctx, snapshot_tx=tx), self._entry), snapshot_tx=None)
+            except Exception as error:
+                _note(self._entry, error)
+                return Failed(error)
+        return None
+
+    async def on_loop(self) -> Any:
+        try:
+            return await self.operation.run(self._ctx, self._target, self._ask)
+        except Exception as error:
+            _note(self._entry, error)
+            return Failed(error)
+
+    def record(self, turn: Turn) -> None:
+        turn.entries.append(self._entry)
+
+    def admit(self, turn: Turn) -> None:
+        """Decide on work that happens outside; a note of it stays until `finish`, so that a crash is on record."""
+        entry = replace(self._entry)
+        try:
+            self._ctx = replace(self._decide(replace(self._ctx, turn=turn), entry), turn=None)
+        except BaseException as error:
+            _note(entry, error)
+            turn.entries.append(entry)
+            raise
+        self._entry = entry
+        turn.tx.run(
+            "INSERT INTO inflight (request_id, node, entry) VALUES (?, ?, ?)",
+            self._inflight, self.platform.node, orjson.dumps(entry.__dict__, default=str).decode(),
+        )  # fmt: skip
+
+    def outside(self) -> Any:
+        try:
+            return self.operation.run(self._ctx, self._target, self._ask)
+        except Exception as error:
+            _note(self._entry, error)
+            return Failed(error)
+
+    def finish(self, turn: Turn) -> None:
+        turn.tx.run("DELETE FROM inflight WHERE request_id = ?", self._inflight)
+        turn.entries.append(self._entry)
+
+    @property
+    def _inflight(self) -> str:
+        return f"{self.request.request_id}/{id(self)}"
+
+    def _decide(self, ctx: Ctx, entry: Entry) -> Ctx:
+        platform, credential = self.platform, self._credential
+        if self.operation.needs is not PUBLIC:
+            who = (
+                credential
+                if isinstance(credential, Principal)
+                else platform.authenticator(platform, ctx.tx, credential)
+            )
+            entry.who, entry.who_name = who.id, who.name
+            ctx = replace(ctx, principal=who)
+        if self._malformed is not None:
+            raise self._malformed
+        self._target = self.operation.decide(ctx, self._ask, entry)
+        return ctx
+
+
+class Failed:
+    """An exception as a value, so that the record is written before it is raised."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _or_raise(result: Any) -> Any:
+    if isinstance(result, Failed):
+        raise result.error
+    return result
+
+
+def _entry(platform: Platform, request: RequestInfo, service: str, action: str) -> Entry:
+    return Entry(
+        at=platform.clock.now(), request_id=request.request_id, workspace=platform.workspace, source=request.source,
+        user_agent=request.user_agent[:500], service=service, action=action,
+    )  # fmt: skip
+
+
+def _note(entry: Entry, error: BaseException) -> None:
+    if isinstance(error, Fault):
+        entry.status, entry.error = error.status, str(error)[:2000]
+    else:
+        entry.status, entry.error = 500, type(error).__name__
+
+
+def _nobody(platform: Platform, tx: Tx, credential: str) -> Principal:
+    raise Unauthenticated("no way to sign in is set up")
+
+
+def _node(data_dir: Path) -> str:
+    """This node's name: made once, kept, so that it finds its own unfinished work after a crash."""
+    path = data_dir / "node"
+    if not path.exists():
+        path.write_text(uuid4().hex)
+    return path.read_text().strip()

@@ -1,0 +1,103 @@
+"""Policy sets: who is in whom and who holds what, remembered until somebody changes it.
+
+Sets are cached, never decisions: one closure per principal and one list of holders per object (n + m entries, where
+decisions would be n × m). They are valid for one *epoch*. Whatever changes membership, grants, ownership or ancestry
+bumps the epoch in its own transaction, and each deciding transaction reads it: a committed revoke therefore holds at
+once, on every node, with no expiry to wait for. Making a new object changes no existing answer and bumps nothing.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from lakewright.kernel.store import Tx
+
+V = TypeVar("V")
+Holders = dict[str, frozenset[str]]
+
+LARGEST = 50_000
+"""Entries kept per epoch of either set; past it a set starts over (about 20 MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held directly on one object: its owner, and by right the principals it was granted to."""
+
+    owner: str
+    by_right: Holders
+
+
+@dataclass
+class Sets:
+    closures: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    held: dict[str, Held] = field(default_factory=dict[str, Held])
+
+
+class Policy:
+    def __init__(self) -> None:
+        # Readers may still look at the epoch before; two are enough, four are kept.
+        self._sets: OrderedDict[int, Sets] = OrderedDict()
+
+    def sets(self, tx: Tx) -> Sets:
+        if tx.epoch is None:
+            tx.epoch = int(tx.scalar("SELECT epoch FROM epoch WHERE id = 1"))
+        found = self._sets.get(tx.epoch)
+        if found is None:
+            found = self._sets[tx.epoch] = Sets()
+            while len(self._sets) > 4:
+                try:
+                    self._sets.popitem(last=False)
+                except KeyError:  # another thread was quicker
+                    break
+        return found
+
+    def forget(self) -> None:
+        """After a rollback: an epoch number that was never committed may have been remembered."""
+        self._sets = OrderedDict()
+
+    def closure(self, tx: Tx, principal: str) -> frozenset[str]:
+        """The principal and every group it is in, through any number of groups."""
+        closures = self.sets(tx).closures
+        found = closures.get(principal)
+        if found is None:
+            rows = tx.all(
+                "WITH RECURSIVE up(id) AS (SELECT CAST(? AS TEXT) UNION SELECT m.group_id FROM members m JOIN up"
+                " ON m.member_id = up.id) SELECT id FROM up",
+                principal,
+            )
+            found = _keep(closures, principal, frozenset(str(r["id"]) for r in rows))
+        return found
+
+    def chain(self, tx: Tx, object_id: str) -> tuple[str, ...]:
+        """The object and everything above it, nearest first."""
+        chains = self.sets(tx).chains
+        found = chains.get(object_id)
+        if found is None:
+            rows = tx.all("SELECT ancestor_id FROM ancestry WHERE object_id = ? ORDER BY depth", object_id)
+            found = _keep(chains, object_id, tuple(str(r["ancestor_id"]) for r in rows))
+        return found
+
+    def held(self, tx: Tx, object_id: str) -> Held:
+        held = self.sets(tx).held
+        found = held.get(object_id)
+        if found is None:
+            owner = str(tx.scalar("SELECT owner FROM objects WHERE id = ?", object_id) or "")
+            by_right: dict[str, set[str]] = {}
+            for row in tx.all('SELECT principal, "right" FROM grants WHERE object_id = ?', object_id):
+                by_right.setdefault(str(row["right"]), set()).add(str(row["principal"]))
+            found = _keep(held, object_id, Held(owner, {r: frozenset(p) for r, p in by_right.items()}))
+        return found
+
+
+def bump(tx: Tx) -> None:
+    """Say, in the transaction that changes it, that the policy changes."""
+    [row] = tx.returning("UPDATE epoch SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
+    tx.epoch = int(row["epoch"])
+
+
+def _keep(cache: dict[str, V], key: str, value: V) -> V:
+    if len(cache) >= LARGEST:
+        cache.clear()
+    cache[key] = value
+    return value

@@ -1,0 +1,69 @@
+"""The store on Postgres."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from lakewright.kernel.store import Duplicate, RawConnection, Row, Store, format_style
+
+CHANNEL = "lakewright"
+
+
+class PostgresStore(Store):
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+    def connect(self, *, write: bool) -> RawConnection:
+        return PostgresConnection(self.url)
+
+
+class PostgresConnection:
+    def __init__(self, url: str) -> None:
+        self._db = psycopg.connect(url, autocommit=True, row_factory=dict_row, prepare_threshold=1)
+        self._cursor = self._db.cursor()
+
+    def select(self, sql: str, params: Sequence[Any]) -> list[Row]:
+        try:
+            return list(self._cursor.execute(format_style(sql), params).fetchall())
+        except psycopg.errors.UniqueViolation as error:
+            raise Duplicate(str(error)) from error
+
+    def change(self, sql: str, params: Sequence[Any]) -> int:
+        try:
+            return self._cursor.execute(format_style(sql), params).rowcount
+        except psycopg.errors.UniqueViolation as error:
+            raise Duplicate(str(error)) from error
+
+    def change_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        try:
+            self._cursor.executemany(format_style(sql), rows)
+        except psycopg.errors.UniqueViolation as error:
+            raise Duplicate(str(error)) from error
+
+    def begin(self, *, write: bool) -> None:
+        self._cursor.execute("BEGIN" if write else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def commit(self) -> None:
+        self._cursor.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._cursor.execute("ROLLBACK")
+
+    def savepoint(self) -> None:
+        self._cursor.execute("SAVEPOINT request")
+
+    def release(self) -> None:
+        self._cursor.execute("RELEASE SAVEPOINT request")
+
+    def rollback_to(self) -> None:
+        self._cursor.execute("ROLLBACK TO SAVEPOINT request")
+        self._cursor.execute("RELEASE SAVEPOINT request")
+
+    def notify(self, topics: Sequence[str]) -> None:
+        self._cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, " ".join(topics)))
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,1 @@
+"""Alembic migrations: one branch per capability, all growing from the kernel's first."""

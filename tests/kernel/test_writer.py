@@ -1,0 +1,64 @@
+"""The writer commits together, undoes alone and answers last."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lakewright.kernel import audit
+from lakewright.kernel.faults import Invalid
+
+
+def put(name):
+    def work(turn):
+        turn.tx.run("INSERT INTO meta (name, value) VALUES (?, 'x')", name)
+        if "bad" in name:
+            raise Invalid(name)
+        if "bug" in name:
+            raise ZeroDivisionError
+        return name
+
+    return work
+
+
+def test_a_failing_turn_is_undone_alone(platform):
+    names = [f"{kind}{i}" for i in range(60) for kind in ("good", "bad", "bug")]
+
+    def attempt(name):
+        try:
+            return platform.writer.submit(put(name))
+        except (Invalid, ZeroDivisionError):
+            return None
+
+    with ThreadPoolExecutor(40) as threads:
+        results = list(threads.map(attempt, names))
+    kept = platform.snapshot(lambda ctx: {r["name"] for r in ctx.tx.all("SELECT name FROM meta WHERE value = 'x'")})
+    assert kept == {n for n in names if n.startswith("good")} == {r for r in results if r}
+
+
+def test_every_request_has_its_row_and_the_chain_holds(platform, people):
+    bob = people.person("bob")
+    with pytest.raises(Exception, match="needs"):
+        bob.client.users.create(user_name="eve")
+    rows = platform.snapshot(lambda ctx: ctx.tx.all("SELECT * FROM audit ORDER BY seq"))
+    refused = [r for r in rows if r["action"] == "createUser" and r["who_name"] == "bob"]
+    assert [r["status"] for r in refused] == [403]
+    assert platform.snapshot(lambda ctx: audit.verify(ctx.tx, platform.keys.audit)) is None
+
+
+@pytest.mark.parametrize(
+    ("tamper", "what"),
+    [
+        ("UPDATE audit SET who_name = 'mallory' WHERE seq = 2", (2, "altered")),
+        ("DELETE FROM audit WHERE seq = 2", (2, "missing")),
+        ("DELETE FROM audit WHERE seq = (SELECT MAX(seq) FROM audit)", None),
+        ("UPDATE audit_head SET seq = seq - 1", None),
+    ],
+)
+def test_a_changed_trail_is_found(platform, people, tamper, what):
+    for _ in range(3):
+        people.admin.client.current_user.me()
+    platform.writer.submit(lambda turn: turn.tx.run(tamper))
+    found = platform.snapshot(lambda ctx: audit.verify(ctx.tx, platform.keys.audit))
+    assert found is not None
+    if what:
+        assert (found.seq, found.what) == what
