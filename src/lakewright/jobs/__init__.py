@@ -1,0 +1,1 @@
+"""Jobs: graphs of tasks that run for somebody, on a schedule or on demand."""
