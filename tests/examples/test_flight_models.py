@@ -73,8 +73,8 @@ def test_better_is_only_believed_with_an_interval_above_zero(features) -> None:
     rows = features.filter(pc.is_valid(features["late"])).slice(0, 20_000)
     late, rng = candidates.labels(rows), np.random.default_rng(3)
     champion, good, twin = _noisy(rng, late, 0.3), _noisy(rng, late, 0.1), _noisy(rng, late, 0.3)
-    assert evaluation.compare(rows, late, champion, good).surely
-    same = evaluation.compare(rows, late, champion, twin)
+    assert evaluation.compare(evaluation.by_day(rows, late, champion, good)).surely
+    same = evaluation.compare(evaluation.by_day(rows, late, champion, twin))
     assert not same.surely
     verdict = evaluation.judge(evaluation.scores(late, twin), [], same)
     assert not verdict.passed
@@ -88,3 +88,31 @@ def test_one_weak_slice_fails_the_whole_model() -> None:
     verdict = evaluation.judge(overall, [{"slice": "origin=LGA", "auc": 0.55}], None)
     assert verdict.reasons == ["AUC 0.550 for origin=LGA is below 0.6"]
     assert evaluation.judge(overall, [{"slice": "origin=LGA", "auc": 0.71}], None).passed
+
+
+def test_the_release_gate_can_read_the_evaluation_and_agrees(features) -> None:
+    """The gate repeats the comparison from the days' figures, in its own arithmetic."""
+    from flight_delays import candidates, evaluation
+
+    from lakewright.models.verdicts import Evaluation
+
+    rows = features.filter(pc.is_valid(features["late"])).slice(0, 20_000)
+    late, rng = candidates.labels(rows), np.random.default_rng(3)
+    champion, good = _noisy(rng, late, 0.3), _noisy(rng, late, 0.1)
+    days = evaluation.by_day(rows, late, champion, good)
+    read = Evaluation.model_validate(
+        {
+            "metrics": evaluation.scores(late, good),
+            "slices": evaluation.slices(rows, late, good),
+            "champion": 1,
+            "comparison": {"loss": "log_loss", "blocks": days.rows()},
+        }
+    )
+    from lakewright.models.statistics import Block, paired_difference
+
+    assert read.comparison is not None
+    theirs = paired_difference([Block(*block) for block in read.comparison.blocks])
+    ours = evaluation.compare(days)
+    assert theirs.estimate == pytest.approx(-ours.gain)
+    assert (theirs.high < 0) == ours.surely
+    assert {one.slice for one in read.slices} >= {"origin=EWR", "origin=JFK", "origin=LGA"}

@@ -21,6 +21,7 @@ def main() -> None:
     rows = windows.training_rows(features, span)
     with tracking.start_run(names, "candidate", more["candidate"]) as run:
         mlflow.log_params({"candidate": more["candidate"], "features": len(FEATURES), **candidate.parameters})
+        tracking.log_source(names.table("ml.lateness_features"), rows)
         mlflow.log_params({"training_rows": len(rows), **span.describe()})
         started = time.monotonic()
         estimator = candidates.fit(candidate, rows)

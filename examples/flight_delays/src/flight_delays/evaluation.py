@@ -49,7 +49,6 @@ def scores(late: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         "log_loss": float(log_losses(late, probability).mean()),
         "brier": float(brier_score_loss(late, probability)),
         "calibration_error": calibration_error(late, probability),
-        "rows": float(len(late)),
         "share_late": float(late.mean()),
     }
 
@@ -82,24 +81,45 @@ def slices(rows: pa.Table, late: np.ndarray, probability: np.ndarray) -> list[di
         for value in sorted({str(one) for one in values}):
             inside = values == value
             if inside.sum() >= LEAST_SLICE_ROWS and 0 < late[inside].sum() < inside.sum():
-                found.append({"slice": f"{column}={value}", **scores(late[inside], probability[inside])})
+                found.append(
+                    {
+                        "slice": f"{column}={value}",
+                        **scores(late[inside], probability[inside]),
+                        "rows": int(inside.sum()),
+                    }
+                )
     return found
 
 
-def compare(
-    rows: pa.Table, late: np.ndarray, old: np.ndarray, new: np.ndarray, *, resamples: int = 1000, seed: int = 7
-) -> Better:
+@dataclass(frozen=True)
+class Days:
+    """Both models' summed log loss on each day's flights: what a comparison needs, and all that its auditor needs to repeat it."""
+
+    flights: np.ndarray
+    new: np.ndarray
+    old: np.ndarray
+
+    def rows(self) -> list[list[float]]:
+        return [list(day) for day in zip(self.flights.tolist(), self.new.tolist(), self.old.tolist(), strict=True)]
+
+
+def by_day(rows: pa.Table, late: np.ndarray, old: np.ndarray, new: np.ndarray) -> Days:
     import numpy as np
     import pyarrow.compute as pc
 
-    gain = log_losses(late, old) - log_losses(late, new)
-    days = pc.day_of_year(rows["judged_at"]).to_numpy(zero_copy_only=False)
-    _, day_of_row = np.unique(days, return_inverse=True)
-    per_day, flights = np.bincount(day_of_row, weights=gain), np.bincount(day_of_row)
+    _, day = np.unique(pc.day_of_year(rows["judged_at"]).to_numpy(zero_copy_only=False), return_inverse=True)
+    sums = [np.bincount(day, weights=log_losses(late, probability)) for probability in (new, old)]
+    return Days(np.bincount(day), *sums)
+
+
+def compare(days: Days, *, resamples: int = 2000, seed: int = 7) -> Better:
+    import numpy as np
+
+    gain, flights = days.old - days.new, days.flights
     drawn = np.random.default_rng(seed).integers(0, len(flights), (resamples, len(flights)))
-    means = per_day[drawn].sum(axis=1) / flights[drawn].sum(axis=1)
+    means = gain[drawn].sum(axis=1) / flights[drawn].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Better(float(gain.mean()), float(low), float(high))
+    return Better(float(gain.sum() / flights.sum()), float(low), float(high))
 
 
 def judge(overall: dict[str, float], by_slice: list[dict[str, Any]], against_champion: Better | None) -> Verdict:

@@ -37,7 +37,7 @@ def champion(names: Names) -> Version | None:
 
 def card(report: dict[str, Any]) -> dict[str, str]:
     """What a person who has to approve this version needs to read, taken from its evaluation."""
-    scores, window = report["scores"], report["window"]
+    scores, window = report["metrics"], report["window"]
     weakest = min(report["slices"], key=lambda one: one["auc"])
     gain = report["gain_over_champion"]
     compared = (
@@ -53,7 +53,7 @@ def card(report: dict[str, Any]) -> dict[str, str]:
         "training_data": f"Flights from {window['training_from']} until {window['validation_from']} whose outcome was known by then. "
         "Features use only what was known before scheduled departure: weather of the hours that were over, delays of flights that "
         "had landed.",
-        "evaluation": f"On {scores['rows']:.0f} flights from {window['validation_from']} until {window['until']}, seen by no model: "
+        "evaluation": f"On {window['flights']} flights from {window['validation_from']} until {window['until']}, seen by no model: "
         f"AUC {scores['auc']:.3f}, log loss {scores['log_loss']:.4f}, calibration error {scores['calibration_error']:.3f}. {compared}",
         "slices": f"Every origin and carrier with 400 or more flights; the weakest is {weakest['slice']} (AUC {weakest['auc']:.3f}).",
         "limitations": "Seasons differ: weather and traffic drift within months, so the endpoint is watched and the model retrained "

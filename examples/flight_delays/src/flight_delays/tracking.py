@@ -37,6 +37,19 @@ def start_run(names: Names, role: str, name: str) -> Any:
     return mlflow.start_run(run_name=name, tags={JOB_RUN: names.job_run, ROLE: role})
 
 
+def log_source(table: str, rows: pa.Table) -> None:
+    """Puts on record which table the run learnt from, and a digest of exactly which flights."""
+    import hashlib
+
+    import mlflow
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    ids = "\n".join(rows["flight_id"].to_pylist()).encode()
+    source = DeltaDatasetSource(delta_table_name=table)
+    mlflow.log_input(MetaDataset(source, name=table, digest=hashlib.sha256(ids).hexdigest()[:8]), context="training")
+
+
 def log_model(estimator: Any, candidate: Candidate, rows: pa.Table) -> str:
     """Logs the fitted pipeline, which answers probabilities, and answers the logged model's id.
 
