@@ -1,12 +1,17 @@
 """A kind of object: what it is called, what it sits under, what it stores, what may be held on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from lakewright.kernel.faults import Invalid
 from lakewright.kernel.rules import Right
+
+if TYPE_CHECKING:
+    from lakewright.kernel.context import Ctx
+    from lakewright.kernel.objects import Obj
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -92,6 +97,8 @@ class Target(Generic[S]):
     kind: Kind[S] | None = None
     kind_named: str = ""
     is_id: bool = False
+    finds: "Callable[[Ctx, str], Obj[S]] | None" = None
+    """For an object that the request does not name itself, as a run names its job. Raises NotFound."""
 
     def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
         filled = _Fields(fields)

@@ -91,6 +91,8 @@ class Operation(Generic[S, A]):
 
     def _find(self, ctx: Ctx, kind: Kind[Any], address: str) -> Obj[Any]:
         try:
+            if self.on.finds is not None:
+                return self.on.finds(ctx, address)
             return objects.by_id(ctx, kind, address) if self.on.is_id else objects.find(ctx, kind, address)
         except NotFound:
             above = _nearest(ctx, kind, address, is_id=self.on.is_id)
