@@ -46,7 +46,10 @@ def server() -> Iterator[str]:
         yield f"postgresql://lakewright@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run(
-            [where / "pg_ctl", "-D", root / "data", "-m", "immediate", "stop"], capture_output=True, **as_user
+            [where / "pg_ctl", "-D", root / "data", "-m", "immediate", "stop"],
+            capture_output=True,
+            check=False,
+            **as_user,
         )
         shutil.rmtree(root, ignore_errors=True)
 

@@ -1,5 +1,10 @@
 """The whole platform in one process: this lists the capabilities, nothing else."""
 
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 from lakewright import identity
 from lakewright.kernel.clock import Clock
 from lakewright.kernel.config import Settings
@@ -22,4 +27,15 @@ def build(settings: Settings | None = None, clock: Clock | None = None) -> Platf
 
 def serve(platform: Platform) -> Edge:
     """The ASGI application of a built platform."""
-    return Edge(platform)
+    return Edge(platform, known=_sdk_operations())
+
+
+def _sdk_operations() -> Iterator[tuple[str, str, str]]:
+    """What the SDK can ask for; paths that differ only in a parameter's name are the same route, named once."""
+    seen: set[tuple[str, str]] = set()
+    with Path(__file__).with_name("sdk-operations.csv").open() as file:
+        for row in csv.DictReader(file):
+            route = (row["verb"], re.sub(r"{[^}]*}", "{}", row["path"]))
+            if route not in seen:
+                seen.add(route)
+                yield f"{row['service']}.{row['method']}", row["verb"], row["path"]

@@ -24,7 +24,7 @@ def test_a_group_inside_itself_is_refused(people):
     admin = people.admin.client
     outer = admin.groups.create(display_name="outer")
     inner = admin.groups.create(display_name="inner")
-    put = lambda group, member: admin.groups.patch(  # noqa: E731
+    put = lambda group, member: admin.groups.patch(
         group,
         operations=[Patch(op=PatchOp.ADD, path="members", value=[{"value": member}])],
         schemas=[PatchSchema.URN_IETF_PARAMS_SCIM_API_MESSAGES_2_0_PATCH_OP],

@@ -61,7 +61,7 @@ class PatchUser(Ask):
 def create(ctx: Ctx, account: Obj[Root], ask: CreateUser) -> Reply:
     if ask.groups:
         raise NotSupported("groups: put a user into a group through the group")
-    names = ask.name or Name()
+    names = ask.name or Name.model_validate({})
     spec = User(external_id=ask.external_id, given_name=names.given_name, family_name=names.family_name)
     user_name = ask.user_name.lower()
     made = principals.create(ctx, USER, "user", user_name, ask.display_name or user_name, spec)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from lakewright.identity import credentials
-
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Denied, Invalid, NotFound
 from lakewright.kernel.objects import Obj
@@ -51,11 +50,13 @@ def create(ctx: Ctx, workspace: Obj[Root], ask: CreateToken) -> Reply:
 
 @api("GET", "/list", audit="listTokens", on=IN_WORKSPACE, needs=EVERYONE)
 def list_(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
+    """Open to all: the caller's own tokens and nobody else's."""
     return {"token_infos": [show(r) for r in _living(ctx, ctx.principal.id)]}
 
 
 @api("POST", "/delete", audit="revokeToken", on=IN_WORKSPACE, needs=EVERYONE)
 def delete(ctx: Ctx, workspace: Obj[Root], ask: DeleteToken) -> Reply:
+    """Open to all: it finds only the caller's own tokens."""
     mine = ctx.tx.one(
         "SELECT id FROM tokens WHERE id = ? AND principal_id = ? AND kind = 'personal'", ask.token_id, ctx.principal.id
     )

@@ -10,30 +10,30 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class HttpLimits(BaseModel):
-    body_bytes: int = Field(16 * 2**20, description="Largest JSON body accepted, bytes.")
-    upload_bytes: int = Field(5 * 2**30, description="Largest file upload accepted, bytes.")
-    json_depth: int = Field(64, description="Deepest nesting of a JSON body.")
+    body_bytes: int = Field(default=16 * 2**20, description="Largest JSON body accepted, bytes.")
+    upload_bytes: int = Field(default=5 * 2**30, description="Largest file upload accepted, bytes.")
+    json_depth: int = Field(default=64, description="Deepest nesting of a JSON body.")
 
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
     data_dir: Path = Field(
-        Path(".lakewright"), description="Where this installation keeps its database, keys and data."
+        default=Path(".lakewright"), description="Where this installation keeps its database, keys and data."
     )
-    database_url: str = Field("", description="postgresql://… ; empty: SQLite in data_dir.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8470, description="Port to listen on; 0 picks a free one.")
-    tls_certificate: Path | None = Field(None, description="PEM chain; required to listen on a public address.")
-    tls_key: Path | None = Field(None, description="PEM key of tls_certificate.")
+    database_url: str = Field(default="", description="postgresql://… ; empty: SQLite in data_dir.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8470, description="Port to listen on; 0 picks a free one.")
+    tls_certificate: Path | None = Field(default=None, description="PEM chain; required to listen on a public address.")
+    tls_key: Path | None = Field(default=None, description="PEM key of tls_certificate.")
     insecure_public: bool = Field(
-        False, description="Listen on a public address without TLS (a proxy in front ends it)."
+        default=False, description="Listen on a public address without TLS (a proxy in front ends it)."
     )
     admin_token: SecretStr | None = Field(
-        None, description="First administrator's token; else one is made and shown once."
+        default=None, description="First administrator's token; else one is made and shown once."
     )
-    workspace: str = Field("main", description="Name of the first workspace.")
-    public_url: str = Field("", description="URL clients reach this server by, when it differs from host:port.")
+    workspace: str = Field(default="main", description="Name of the first workspace.")
+    public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
 
     @property

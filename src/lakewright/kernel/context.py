@@ -88,7 +88,7 @@ class Ctx:
 
     def emit(self, topic: str, key: str, payload: dict[str, Any]) -> None:
         """Write an event in this transaction; its subscribers wake after the commit."""
-        from lakewright.kernel import events  # noqa: PLC0415 (events needs Ctx)
+        from lakewright.kernel import events
 
         events.emit(self, topic, key, payload)
 

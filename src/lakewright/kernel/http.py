@@ -5,7 +5,7 @@ import logging
 import mimetypes
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl
@@ -17,10 +17,10 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lakewright.kernel import operation as operations
-from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw, Stream
+from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
 from lakewright.kernel.context import RequestInfo
 from lakewright.kernel.dialects import databricks
-from lakewright.kernel.faults import Fault, Invalid, Malformed, NoEndpoint, TooLarge, Unauthenticated
+from lakewright.kernel.faults import Fault, Invalid, Malformed, NoEndpoint, NotSupported, TooLarge, Unauthenticated
 from lakewright.kernel.operation import Operation
 from lakewright.kernel.platform import Platform
 from lakewright.kernel.routes import Routes
@@ -35,9 +35,16 @@ SECURITY_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-st
 class Edge:
     """The ASGI application over all declared operations. Paths under `mounts` go to other applications."""
 
-    def __init__(self, platform: Platform, mounts: dict[str, ASGIApp] | None = None) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        mounts: dict[str, ASGIApp] | None = None,
+        known: Iterable[tuple[str, str, str]] = (),
+    ) -> None:
+        """`known`: (name, verb, path) of operations that clients have and this server does not: answered 501."""
         self.platform, self.mounts = platform, mounts or {}
-        self.routes = Routes(operations.OPERATIONS)
+        self.routes = Routes((o, o.routes) for o in operations.OPERATIONS)
+        self.unbuilt = Routes((name, ((verb, path),)) for name, verb, path in known)
         self._lists = {id(op): _list_fields(op) for op in operations.OPERATIONS}
         self._spool = platform.settings.data_dir / "spool"
 
@@ -74,7 +81,7 @@ class Edge:
         if found is None and method == "HEAD":
             found = self.routes.match("GET", raw_path)
         if found is None:
-            fault = NoEndpoint(f"No API found for '{method} {request.url.path}'")
+            fault = self._unbuilt(method, raw_path, request.url.path)
             try:
                 await self.platform.record_stray(info, method, request.url.path, fault)
             except Fault as unrecorded:
@@ -100,6 +107,12 @@ class Edge:
         finally:
             if body is not None:
                 body.path.unlink(missing_ok=True)
+
+    def _unbuilt(self, method: str, raw_path: str, path: str) -> Fault:
+        known = self.unbuilt.match(method, raw_path)
+        if known is not None:
+            return NotSupported(f"{known[0]} is not built yet")
+        return NoEndpoint(f"No API found for '{method} {path}'")
 
     def _check_credential(self, operation: Op, request: Request) -> None:
         """Nobody may fill the disk without at least claiming to be somebody; the claim is checked by the guard."""
@@ -261,13 +274,7 @@ def _rendered(answer: Answer) -> Response:
         return Response(answer.body, answer.status, headers, answer.media_type)
     if isinstance(answer, FileAnswer):
         return FileResponse(answer.path, 200, headers, answer.media_type)
-    if isinstance(answer, Stream):
-        return StreamingResponse(_chunks(answer.chunks), answer.status, headers, answer.media_type)
-    raise TypeError(f"an operation answered {type(answer).__name__}")
-
-
-def _chunks(chunks: Iterator[bytes] | AsyncIterator[bytes]) -> Iterator[bytes] | AsyncIterator[bytes]:
-    return chunks
+    return StreamingResponse(answer.chunks, answer.status, headers, answer.media_type)
 
 
 def media_type(name: str) -> str:

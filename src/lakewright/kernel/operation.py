@@ -79,7 +79,7 @@ class Operation(Generic[S, A]):
 
     def decide(self, ctx: Ctx, ask: A, entry: Entry) -> Obj[S]:
         """Find the object and check the rule; the entry learns what was decided and why."""
-        kind, address = self.on.of(ask.__dict__)
+        kind, address = self.on.of(dict(ask))
         entry.kind, entry.address = kind.name, address
         target = self._find(ctx, kind, address)
         entry.object_id = target.id

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

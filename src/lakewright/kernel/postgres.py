@@ -11,6 +11,11 @@ from lakewright.kernel.store import Duplicate, RawConnection, Row, Store, format
 CHANNEL = "lakewright"
 
 
+def _query(sql: str) -> bytes:
+    """psycopg takes text only as a literal; statements here are assembled from literals, never from callers' words."""
+    return format_style(sql).encode()
+
+
 class PostgresStore(Store):
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -22,24 +27,24 @@ class PostgresStore(Store):
 
 class PostgresConnection:
     def __init__(self, url: str) -> None:
-        self._db = psycopg.connect(url, autocommit=True, row_factory=dict_row, prepare_threshold=1)
-        self._cursor = self._db.cursor()
+        self._db = psycopg.connect(url, autocommit=True, prepare_threshold=1)
+        self._cursor = self._db.cursor(row_factory=dict_row)
 
     def select(self, sql: str, params: Sequence[Any]) -> list[Row]:
         try:
-            return list(self._cursor.execute(format_style(sql), params).fetchall())
+            return list(self._cursor.execute(_query(sql), params).fetchall())
         except psycopg.errors.UniqueViolation as error:
             raise Duplicate(str(error)) from error
 
     def change(self, sql: str, params: Sequence[Any]) -> int:
         try:
-            return self._cursor.execute(format_style(sql), params).rowcount
+            return self._cursor.execute(_query(sql), params).rowcount
         except psycopg.errors.UniqueViolation as error:
             raise Duplicate(str(error)) from error
 
     def change_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         try:
-            self._cursor.executemany(format_style(sql), rows)
+            self._cursor.executemany(_query(sql), rows)
         except psycopg.errors.UniqueViolation as error:
             raise Duplicate(str(error)) from error
 

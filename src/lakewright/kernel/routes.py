@@ -3,61 +3,58 @@ turn: with several hundred routes that alone would cost more than the rest of a 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
-from lakewright.kernel.operation import Operation
-
-Op = Operation[Any, Any]
+T = TypeVar("T")
+Leaf = tuple[T, tuple[str, ...]]
 
 
 @dataclass
-class _Node:
-    literal: "dict[str, _Node]" = field(default_factory=dict[str, "_Node"])
-    parameter: "_Node | None" = None
-    rest: "dict[str, tuple[Op, tuple[str, ...]]]" = field(default_factory=dict[str, tuple[Op, tuple[str, ...]]])
-    here: "dict[str, tuple[Op, tuple[str, ...]]]" = field(default_factory=dict[str, tuple[Op, tuple[str, ...]]])
+class _Node(Generic[T]):
+    literal: "dict[str, _Node[T]]" = field(default_factory=lambda: dict[str, "_Node[T]"]())
+    parameter: "_Node[T] | None" = None
+    rest: "dict[str, Leaf[T]]" = field(default_factory=lambda: dict[str, "Leaf[T]"]())
+    here: "dict[str, Leaf[T]]" = field(default_factory=lambda: dict[str, "Leaf[T]"]())
 
 
-class Routes:
+class Routes(Generic[T]):
     """A tree by path segment. A literal segment beats `{name}`, which beats `{name:rest}`."""
 
-    def __init__(self, operations: Iterable[Op]) -> None:
-        self._root = _Node()
-        for operation in operations:
-            for verb, path in operation.routes:
-                self._add(verb, path, operation)
+    def __init__(self, leaves: Iterable[tuple[T, Iterable[tuple[str, str]]]]) -> None:
+        """`leaves`: what is found, with the (verb, path) pairs it is found by. Two at one place are a mistake."""
+        self._root: _Node[T] = _Node()
+        for leaf, routes in leaves:
+            for verb, path in routes:
+                self._add(verb, path, leaf)
 
-    def _add(self, verb: str, path: str, operation: Op) -> None:
+    def _add(self, verb: str, path: str, leaf: T) -> None:
         node, names = self._root, list[str]()
         for segment in path.strip("/").split("/"):
             if segment.startswith("{") and segment.endswith(":rest}"):
-                self._put(node.rest, verb, path, operation, (*names, segment[1:-6]))
+                self._put(node.rest, verb, path, (leaf, (*names, segment[1:-6])))
                 return
             if segment.startswith("{") and segment.endswith("}"):
                 names.append(segment[1:-1])
                 node.parameter = node = node.parameter or _Node()
             else:
                 node = node.literal.setdefault(segment, _Node())
-        self._put(node.here, verb, path, operation, tuple(names))
+        self._put(node.here, verb, path, (leaf, tuple(names)))
 
-    def _put(
-        self, into: dict[str, tuple[Op, tuple[str, ...]]], verb: str, path: str, operation: Op, names: tuple[str, ...]
-    ) -> None:
+    def _put(self, into: "dict[str, Leaf[T]]", verb: str, path: str, leaf: "Leaf[T]") -> None:
         if verb in into:
-            raise ValueError(f"{verb} {path} is declared by {into[verb][0].name} and by {operation.name}")
-        into[verb] = (operation, names)
+            raise ValueError(f"{verb} {path} is declared by {into[verb][0]} and by {leaf[0]}")
+        into[verb] = leaf
 
-    def match(self, verb: str, raw_path: str) -> tuple[Op, dict[str, str]] | None:
-        """The operation and its path parameters. Segments are split before they are unquoted: `%2F` is no slash."""
+    def match(self, verb: str, raw_path: str) -> tuple[T, dict[str, str]] | None:
+        """What is at the path, and its parameters. Segments are split before they are unquoted: `%2F` is no slash."""
         if not raw_path.startswith("/"):
             return None
-        segments = raw_path[1:].split("/")
-        return self._match(self._root, segments, 0, [], verb)
+        return self._match(self._root, raw_path[1:].split("/"), 0, [], verb)
 
     def _match(
-        self, node: _Node, segments: list[str], at: int, values: list[str], verb: str
-    ) -> tuple[Op, dict[str, str]] | None:
+        self, node: _Node[T], segments: list[str], at: int, values: list[str], verb: str
+    ) -> tuple[T, dict[str, str]] | None:
         if at == len(segments):
             return self._named(node.here.get(verb), values)
         segment = segments[at]
@@ -70,8 +67,8 @@ class Routes:
             found = self._named(node.rest.get(verb), [*values, rest])
         return found
 
-    def _named(self, leaf: tuple[Op, tuple[str, ...]] | None, values: list[str]) -> tuple[Op, dict[str, str]] | None:
+    def _named(self, leaf: "Leaf[T] | None", values: list[str]) -> tuple[T, dict[str, str]] | None:
         if leaf is None:
             return None
-        operation, names = leaf
-        return operation, dict(zip(names, values, strict=True))
+        found, names = leaf
+        return found, dict(zip(names, values, strict=True))

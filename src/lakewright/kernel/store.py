@@ -7,7 +7,7 @@ the request path: it cost ten times the statement itself (see docs/decisions/000
 import fcntl
 import queue
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ class Duplicate(Exception):
 class Tx:
     """One transaction. `wrote` says whether there is anything to roll back."""
 
-    __slots__ = ("_raw", "wrote", "epoch", "eager")
+    __slots__ = ("_raw", "eager", "epoch", "wrote")
 
     def __init__(self, raw: "RawConnection") -> None:
         self._raw = raw
@@ -87,7 +87,7 @@ class Store:
         self._idle: queue.LifoQueue[RawConnection] = queue.LifoQueue()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Tx]:
+    def snapshot(self) -> Generator[Tx]:
         """A read-only transaction that sees one state of the database."""
         try:
             raw = self._idle.get_nowait()

@@ -200,7 +200,7 @@ def _imports(body: bytes, *, partial: bool) -> Iterator[str]:
             if not stream.read(1):
                 break
             stream.seek(-1, 1)
-    except Exception:  # noqa: BLE001 (hostile bytes: whatever they break, the file is not readable to its end)
+    except Exception:
         if not partial:
             yield UNREADABLE
     # What ran before the bytes became nonsense would have run: pickles execute as they are read.

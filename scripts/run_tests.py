@@ -1,0 +1,75 @@
+"""All the tests: checks, then the suite on SQLite, then what touches the database again on Postgres.
+
+Gets Postgres and Chromium by apt where it may; what it cannot get it leaves out loudly, by name. Standard library only.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from glob import glob
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+PYTEST = [str(HERE / ".venv/bin/python"), "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile"]
+ON_POSTGRES = [
+    "tests",
+    "--ignore=tests/console",
+    "--ignore=tests/journeys",
+    "--ignore=tests/ml",
+    "--ignore=tests/engines",
+]
+
+
+def main(arguments: list[str]) -> int:
+    left_out = [name for name, ok in (("Postgres", postgres()), ("Chromium", chromium())) if not ok]
+    for name in left_out:
+        print(
+            f"\n*** {name} is not on this machine and could not be installed: its tests are LEFT OUT ***\n", flush=True
+        )
+    results = {
+        "checks": run(["make", "check"]),
+        "SQLite": run([*PYTEST, *(arguments or ["tests"])]),
+    }
+    if "Postgres" not in left_out:
+        results["Postgres"] = run([*PYTEST, *(arguments or ON_POSTGRES)], LAKEWRIGHT_TEST_DATABASE="postgres")
+    print()
+    for name, (code, seconds) in results.items():
+        print(f"{name:10} {'passed' if code == 0 else 'FAILED'} in {seconds:.0f} s")
+    for name in left_out:
+        print(f"{name:10} LEFT OUT")
+    failed = sum(code != 0 for code, _ in results.values())
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def run(command: list[str], **environment: str) -> tuple[int, float]:
+    print("+", " ".join(command), *(f"{k}={v}" for k, v in environment.items()), flush=True)
+    started = time.monotonic()
+    code = subprocess.run(command, cwd=HERE, env={**os.environ, **environment}, check=False).returncode
+    return code, time.monotonic() - started
+
+
+def postgres() -> bool:
+    there = lambda: bool(shutil.which("initdb") or glob("/usr/lib/postgresql/*/bin/initdb"))
+    return bool(os.environ.get("LAKEWRIGHT_TEST_POSTGRES_URL")) or there() or (apt("postgresql") and there())
+
+
+def chromium() -> bool:
+    there = lambda: bool(shutil.which("chromium"))
+    return there() or (apt("chromium") and there())
+
+
+def apt(package: str) -> bool:
+    if os.getuid() != 0 or not shutil.which("apt-get"):
+        return False
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=False, env=environment, **quiet)
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
+    return subprocess.run(command, check=False, env=environment, **quiet).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
