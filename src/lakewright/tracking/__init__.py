@@ -1,0 +1,1 @@
+"""Tracking: MLflow experiments, runs, metrics, logged models and their artifacts, under the platform's permissions."""
