@@ -1,0 +1,1 @@
+"""Engines: the outside world behind Protocols, each with a laptop default."""

@@ -1,0 +1,1 @@
+"""Runtime: what a task finds around it. Imports nothing of the server."""
