@@ -21,7 +21,7 @@ SCHEMA = {
 def _project(**resources: dict[str, Any]) -> Project:
     named = {key.replace("__", "."): body for key, body in resources.items()}
     everyone = [Permission(level="CAN_VIEW", group_name="readers")]
-    return Project(Path(), "shop", "dev", None, "/r", "/r/files", "/r/state", named, everyone, Sync())
+    return Project(Path(), "shop", "dev", "ada", None, "/r", "/r/files", "/r/state", named, everyone, Sync())
 
 
 def _as_deployed(project: Project, files: dict[str, str]) -> State:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 from lakewright.projects import references
 from lakewright.projects import state as states
@@ -93,7 +94,7 @@ def deploy(client: Client, project: Project, tell: Tell = lambda change: None) -
         for change in changes:
             if change.action not in ("upload", "remove"):
                 tell(change)
-                _carry_out(client, change, asked, state)
+                _carry_out(client, change, asked, state, project.user)
     finally:
         states.write(client, project.state_path, state)
     for change in changes:
@@ -117,7 +118,7 @@ def destroy(client: Client, project: Project, tell: Tell = lambda change: None) 
     try:
         for change in changes:
             tell(change)
-            _carry_out(client, change, {}, state)
+            _carry_out(client, change, {}, state, project.user)
     except Refused:
         states.write(client, project.state_path, state)
         raise
@@ -158,7 +159,7 @@ def _remove_file(client: Client, path: str) -> None:
                 raise
 
 
-def _carry_out(client: Client, change: Change, asked: dict[str, Wanted], state: State) -> None:
+def _carry_out(client: Client, change: Change, asked: dict[str, Wanted], state: State, user: str) -> None:
     kind = KINDS[change.what.split(".")[0]]
     if change.action in ("delete", "recreate"):
         _delete_if_there(client, kind.delete, state.resources.pop(change.what).id)
@@ -174,7 +175,8 @@ def _carry_out(client: Client, change: Change, asked: dict[str, Wanted], state: 
     elif change.action == "permissions":
         there = state.resources[one.key]
         path = f"/api/2.0/permissions/{kind.permissions}/{_permission_id(client, one.kind, there.id)}"
-        client.call("PUT", path, {"access_control_list": _filled(one.permissions, state)})
+        owner = [{**_principal(user), "permission_level": "IS_OWNER"}] if kind.owned else []
+        client.call("PUT", path, {"access_control_list": [*owner, *_filled(one.permissions, state)]})
         there.permissions = one.permissions
     elif change.action == "grants":
         there = state.resources[one.key]
@@ -189,6 +191,15 @@ def _delete_if_there(client: Client, delete: Callable[[Client, str], None], id: 
     except Refused as refused:
         if not refused.missing:
             raise
+
+
+def _principal(user: str) -> dict[str, str]:
+    """A deployment by a service principal goes by its application id."""
+    try:
+        UUID(user)
+    except ValueError:
+        return {"user_name": user}
+    return {"service_principal_name": user}
 
 
 def _permission_id(client: Client, kind: str, id: str) -> str:

@@ -26,6 +26,8 @@ class ResourceKind:
     """Fields that cannot change: another value means a new one in place of the old."""
     permissions: str | None = None
     """Its name in the permissions API, for kinds with permission levels."""
+    owned: bool = False
+    """Whether its permissions name exactly one owner: whoever deploys."""
     securable: str | None = None
     """Its name in the grants API, for kinds with privileges."""
     levels: tuple[tuple[str, str], ...] = ()
@@ -123,7 +125,9 @@ KINDS: dict[str, ResourceKind] = {
         _in_catalog("catalogs", "catalogs", "catalog", ("storage_root",), force=True),
         _in_catalog("schemas", "schemas", "schema", ("catalog_name", "storage_root"), force=True),
         _in_catalog("volumes", "volumes", "volume", ("catalog_name", "schema_name", "volume_type", "storage_location")),
-        _in_catalog("registered_models", "models", "function", ("catalog_name", "schema_name", "storage_location")),
+        _in_catalog(
+            "registered_models", "models", "registered_model", ("catalog_name", "schema_name", "storage_location")
+        ),
         ResourceKind(
             "experiments",
             _create_experiment,
@@ -141,6 +145,7 @@ KINDS: dict[str, ResourceKind] = {
             _delete_job,
             _read_job,
             permissions="jobs",
+            owned=True,
             levels=(("CAN_MANAGE", "CAN_MANAGE"), ("CAN_RUN", "CAN_MANAGE_RUN"), ("CAN_VIEW", "CAN_VIEW")),
         ),
         ResourceKind(

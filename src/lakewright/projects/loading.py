@@ -33,6 +33,8 @@ class Project:
     folder: Path
     name: str
     target: str
+    user: str
+    """Who deploys it."""
     host: str | None
     root_path: str
     file_path: str
@@ -60,6 +62,7 @@ def load(folder: Path, target: str | None, user: str, variables: dict[str, str] 
         folder=folder,
         name=project.bundle.name,
         target=name,
+        user=user,
         host=workspace.get("host"),
         root_path=workspace["root_path"],
         file_path=workspace["file_path"],

@@ -1,14 +1,17 @@
-"""Release: the registered model's champion, new versions and their cards."""
+"""Release: the champion, the gate that judges a new version, the approval it needs, and the move that follows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flight_delays import workspace
+
 if TYPE_CHECKING:
     from flight_delays.workspace import Names
 
 CHAMPION = "champion"
+EVALUATION_TAG = "lakewright.evaluation_run_id"
 
 
 @dataclass(frozen=True)
@@ -35,28 +38,19 @@ def champion(names: Names) -> Version | None:
     return Version(names.model, str(found.version))
 
 
-def card(report: dict[str, Any]) -> dict[str, str]:
-    """What a person who has to approve this version needs to read, taken from its evaluation."""
-    scores, window = report["metrics"], report["window"]
-    weakest = min(report["slices"], key=lambda one: one["auc"])
-    gain = report["gain_over_champion"]
-    compared = (
-        "There is no champion yet."
-        if gain is None
-        else f"Against version {report['champion']}, log loss falls by {gain['gain']:.4f} "
-        f"(95% interval {gain['low']:.4f} to {gain['high']:.4f}, bootstrapped over days)."
-    )
-    return {
-        "intended_use": "Tells passengers' connection service and the gate planners, at a flight's scheduled departure from a "
-        "New York airport, how probable an arrival 15 or more minutes late is.",
-        "not_for": "Judging crews or carriers, or flights from other airports; cancelled and diverted flights were not learnt from.",
-        "training_data": f"Flights from {window['training_from']} until {window['validation_from']} whose outcome was known by then. "
-        "Features use only what was known before scheduled departure: weather of the hours that were over, delays of flights that "
-        "had landed.",
-        "evaluation": f"On {window['flights']} flights from {window['validation_from']} until {window['until']}, seen by no model: "
-        f"AUC {scores['auc']:.3f}, log loss {scores['log_loss']:.4f}, calibration error {scores['calibration_error']:.3f}. {compared}",
-        "slices": f"Every origin and carrier with 400 or more flights; the weakest is {weakest['slice']} (AUC {weakest['auc']:.3f}).",
-        "limitations": "Seasons differ: weather and traffic drift within months, so the endpoint is watched and the model retrained "
-        "when they do.",
-        "risks": "A late flight judged punctual strands a connecting passenger; the answer is a probability, to be weighed by who asks.",
-    }
+def judge(names: Names, version: int, evaluation_run: str) -> dict[str, Any]:
+    """The platform's own verdict, from the version's files and its recorded evaluation."""
+    body = {"model": names.model, "version": version, "evaluation_run_id": evaluation_run, "alias": CHAMPION}
+    return workspace.call("POST", "/api/2.1/lakewright/gates/run", body)
+
+
+def ask_for_approval(names: Names, version: int, comment: str) -> str:
+    body = {"model": names.model, "version": version, "alias": CHAMPION, "comment": comment}
+    return str(workspace.call("POST", "/api/2.1/lakewright/approvals", body)["approval_id"])
+
+
+def carry_out(names: Names, approval: str, version: int) -> None:
+    """Moves the champion, which the platform allows because, and only if, the approval stands for exactly this version."""
+    done = workspace.call("POST", "/api/2.1/lakewright/releases", {"approval_id": approval})
+    if (done["model"], int(done["version"])) != (names.model, version):
+        raise SystemExit(f"Approval {approval} is for {done['model']} version {done['version']}.")

@@ -81,6 +81,11 @@ def _refused(failed: urllib.error.HTTPError) -> Refused:
     return Refused(failed.code, str(said.get("error_code", failed.reason)), str(said.get("message", "")))
 
 
+def set_task_value(key: str, value: str) -> None:
+    """Leaves a value for the tasks after this one."""
+    call("POST", "/api/2.2/jobs/runs/task-values", {"key": key, "value": value})
+
+
 def download_folder(folder: str, into: Path) -> list[str]:
     """Copies the files of a volume's folder here, through the Files API, and answers their names."""
     listed = call("GET", f"/api/2.0/fs/directories{folder}")
