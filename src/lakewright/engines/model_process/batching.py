@@ -67,7 +67,7 @@ class Batcher:
             batch = self._batches.get()
             try:
                 answers = self._answer([rows for rows, _ in batch])
-            except BaseException as error:  # noqa: BLE001 - a model may raise anything
+            except BaseException as error:
                 answers = [error] * len(batch)
             try:
                 self._loop.call_soon_threadsafe(self._deliver, batch, answers)
