@@ -58,6 +58,9 @@ def fields_of(operation, planted):
     for name, info in operation.ask.model_fields.items():
         if info.is_required() and name not in values:
             values[name] = something(info.annotation)
+    for dotted in [name for name in values if "." in name]:
+        outer, inner = dotted.split(".")
+        values[outer][inner] = values.pop(dotted)
     return values
 
 

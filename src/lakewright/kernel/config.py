@@ -15,6 +15,11 @@ class HttpLimits(BaseModel):
     json_depth: int = Field(default=64, description="Deepest nesting of a JSON body.")
 
 
+class StorageSettings(BaseModel):
+    external_roots: list[Path] = Field([], description="Folders below which external locations may be made; none: nowhere.")
+    keep_dropped_days: float = Field(7, description="Days that the files of a dropped managed table or volume are kept.")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
@@ -35,6 +40,7 @@ class Settings(BaseSettings):
     workspace: str = Field(default="main", description="Name of the first workspace.")
     public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
+    storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
 
     @property
     def sqlite_path(self) -> Path:
