@@ -1,0 +1,1 @@
+"""SQL over governed tables: parse, authorise, rewrite, run."""
