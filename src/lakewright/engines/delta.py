@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-READABLE = frozenset({"timestampNtz", "columnMapping", "deletionVectors", "appendOnly", "invariants", "vacuumProtocolCheck"})
-REWRITABLE = frozenset({"timestampNtz", "appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"})
+READABLE = frozenset(
+    {"timestampNtz", "columnMapping", "deletionVectors", "appendOnly", "invariants", "vacuumProtocolCheck"}
+)
+REWRITABLE = frozenset(
+    {"timestampNtz", "appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"}
+)
 ATTEMPTS = 20
 Op = Literal["=", "<", "<=", ">", ">=", "in", "is null", "is not null"]
 
@@ -173,7 +177,12 @@ def _files(table: DeltaTable, root: Path) -> tuple[tuple[DataFile, ...], dict[st
             partition={name: _partition_text(values[i]) for name, values in partitions.items()},
         )
         for i, (logged, size, rows) in enumerate(
-            zip(columns["path"], columns["size_bytes"], columns.get("num_records") or [None] * adds.num_rows, strict=True)
+            zip(
+                columns["path"],
+                columns["size_bytes"],
+                columns.get("num_records") or [None] * adds.num_rows,
+                strict=True,
+            )
         )
     )
     statistics = {n: c for n, c in columns.items() if n.startswith(("min.", "max.", "null_count."))}
@@ -200,7 +209,9 @@ def _unwritable(features: set[str], configuration: Mapping[str, str], raw_fields
         return "it keeps a change data feed"
     if any(name.startswith("delta.constraints.") for name in configuration):
         return "it has check constraints"
-    if any(key in f.get("metadata", {}) for f in raw_fields for key in ("delta.generationExpression", "delta.invariants")):
+    if any(
+        key in f.get("metadata", {}) for f in raw_fields for key in ("delta.generationExpression", "delta.invariants")
+    ):
         return "it has generated columns or invariants"
     return ""
 
@@ -524,7 +535,7 @@ def _statistics(rows: pa.Table, metadata: Any) -> dict[str, Any]:
 
 def _json_value(value: Any, *, up: bool = False) -> Any:
     """A statistic as the log writes it; None: not worth or not possible to write."""
-    if isinstance(value, bool) or isinstance(value, int):
+    if isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
         return value if len(value) <= 64 else None

@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from lakewright.engines import delta
 from lakewright.kernel.faults import Denied, NotSupported
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 _WORDS = {
@@ -63,6 +62,9 @@ class Limits:
     threads: int = 2
 
 
+MODEST = Limits()
+
+
 class Stopped(Exception):
     """The statement was cancelled while it ran."""
 
@@ -71,7 +73,7 @@ class Session:
     """One statement's engine. `sources` are the only tables it can name; use it as a context manager."""
 
     def __init__(
-        self, sources: Mapping[str, Source], *, spill: Path, limits: Limits = Limits(), setup: Sequence[str] = ()
+        self, sources: Mapping[str, Source], *, spill: Path, limits: Limits = MODEST, setup: Sequence[str] = ()
     ) -> None:
         import duckdb
 
@@ -93,7 +95,7 @@ class Session:
         for name, source in sources.items():
             self._bind(name, source)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -225,7 +227,8 @@ def _joined_with_partitions(source: Files, files: str, types: Mapping[str, str])
     """Some writers put partitions into folders with other names: the values then come from the log."""
     columns = source.snapshot.partition_columns
     values = ", ".join(
-        "(" + ", ".join([text(f.path), *(_literal(f.partition[c], types[c]) for c in columns)]) + ")" for f in source.files
+        "(" + ", ".join([text(f.path), *(_literal(f.partition[c], types[c]) for c in columns)]) + ")"
+        for f in source.files
     )
     heads = ", ".join(["__lw_path", *(quoted(c) for c in columns)])
     return (

@@ -51,8 +51,8 @@ MACROS: tuple[str, ...] = (
         ELSE skewness(x) * (count(x) - 2) / sqrt(count(x) * (count(x) - 1)) END""",
     "CREATE MACRO dbx_initcap(s) AS array_to_string(list_transform(string_split(s, ' '), lambda w: upper(w[1]) || lower(w[2:])), ' ')",
     "CREATE MACRO dbx_bround(x) AS round_even(x, 0), (x, n) AS round_even(x, n)",
-    "CREATE MACRO dbx_format_number(x, n) AS CASE WHEN n = 0 THEN format('{:,.0f}', x::DOUBLE) WHEN n = 1 THEN format('{:,.1f}', x::DOUBLE) "
-    "WHEN n = 2 THEN format('{:,.2f}', x::DOUBLE) WHEN n = 3 THEN format('{:,.3f}', x::DOUBLE) ELSE format('{:,.4f}', x::DOUBLE) END",
+    ("CREATE MACRO dbx_format_number(x, n) AS CASE WHEN n = 0 THEN format('{:,.0f}', x::DOUBLE) WHEN n = 1 THEN format('{:,.1f}', x::DOUBLE) "
+    "WHEN n = 2 THEN format('{:,.2f}', x::DOUBLE) WHEN n = 3 THEN format('{:,.3f}', x::DOUBLE) ELSE format('{:,.4f}', x::DOUBLE) END"),
     "CREATE MACRO dbx_get(a, i) AS CASE WHEN i < 0 THEN NULL ELSE a[i + 1] END",
     "CREATE MACRO dbx_assert(x) AS CASE WHEN x THEN NULL ELSE error('ASSERT_TRUE failed') END",
 )
@@ -146,7 +146,9 @@ def _dialect() -> Any:
 
     def timestamp_add(self: Any, e: Any) -> str:
         unit = str(e.args.get("unit") or "DAY").lower().rstrip("s")
-        return f"(CAST({self.sql(e, 'this')} AS TIMESTAMPTZ) + to_{unit}s(CAST({self.sql(e, 'expression')} AS INTEGER)))"
+        return (
+            f"(CAST({self.sql(e, 'this')} AS TIMESTAMPTZ) + to_{unit}s(CAST({self.sql(e, 'expression')} AS INTEGER)))"
+        )
 
     def extract(self: Any, e: Any) -> str:
         unit = str(e.this).upper()
@@ -205,23 +207,34 @@ def _dialect() -> Any:
 
     class Lakewright(DuckDB):
         class Generator(Parent):
-            TRANSFORMS = {
+            TRANSFORMS = {  # noqa: RUF012 (sqlglot's own way)
                 **base,
                 exp.Cast: cast,
                 exp.TryCast: cast,
                 exp.Add: lambda self, e: add(self, e, "+"),
                 exp.Sub: lambda self, e: add(self, e, "-"),
                 exp.TsOrDsAdd: days,
-                exp.AddMonths: lambda self, e: f"dbx_date(dbx_date({self.sql(e, 'this')}) + to_months(CAST({self.sql(e, 'expression')} AS INTEGER)))",
+                exp.AddMonths: lambda self, e: (
+                    f"dbx_date(dbx_date({self.sql(e, 'this')}) + to_months(CAST({self.sql(e, 'expression')} AS INTEGER)))"
+                ),
                 exp.TimestampAdd: timestamp_add,
                 exp.DayOfWeek: lambda self, e: f"(dayofweek(dbx_date({self.sql(_undated(e.this))})) + 1)",
                 exp.Extract: extract,
-                exp.MonthsBetween: lambda self, e: f"dbx_months_between({self.sql(e, 'this')}, {self.sql(e, 'expression')})",
-                exp.TimestampDiff: lambda self, e: f"date_sub('{e.args['unit'].name.lower()}', CAST({self.sql(e, 'expression')} AS TIMESTAMPTZ), CAST({self.sql(e, 'this')} AS TIMESTAMPTZ))"
-                if e.args["unit"].name.upper() in ("DAY", "HOUR", "MINUTE", "SECOND", "WEEK", "MONTH", "QUARTER", "YEAR")
-                else "",
-                exp.DateTrunc: lambda self, e: f"CAST(date_trunc({_unit_text(e)}, dbx_date({self.sql(e, 'this')})) AS DATE)",
-                exp.TimestampTrunc: lambda self, e: f"date_trunc({_unit_text(e)}, CAST({self.sql(e, 'this')} AS TIMESTAMPTZ))",
+                exp.MonthsBetween: lambda self, e: (
+                    f"dbx_months_between({self.sql(e, 'this')}, {self.sql(e, 'expression')})"
+                ),
+                exp.TimestampDiff: lambda self, e: (
+                    f"date_sub('{e.args['unit'].name.lower()}', CAST({self.sql(e, 'expression')} AS TIMESTAMPTZ), CAST({self.sql(e, 'this')} AS TIMESTAMPTZ))"
+                    if e.args["unit"].name.upper()
+                    in ("DAY", "HOUR", "MINUTE", "SECOND", "WEEK", "MONTH", "QUARTER", "YEAR")
+                    else ""
+                ),
+                exp.DateTrunc: lambda self, e: (
+                    f"CAST(date_trunc({_unit_text(e)}, dbx_date({self.sql(e, 'this')})) AS DATE)"
+                ),
+                exp.TimestampTrunc: lambda self, e: (
+                    f"date_trunc({_unit_text(e)}, CAST({self.sql(e, 'this')} AS TIMESTAMPTZ))"
+                ),
                 exp.Substring: call("dbx_substring", "this", "start", "length"),
                 exp.ArrayPosition: call("dbx_position", "this", "expression"),
                 exp.IsNan: call("dbx_isnan", "this"),
@@ -232,10 +245,14 @@ def _dialect() -> Any:
                 exp.Kurtosis: call("kurtosis_pop", "this"),
                 exp.Skewness: call("dbx_skewness", "this"),
                 exp.Initcap: lambda self, e: f"dbx_initcap({self.sql(e, 'this')})",
-                exp.Format: lambda self, e: f"printf({', '.join([self.sql(e, 'this'), *(self.sql(x) for x in e.expressions)])})",
+                exp.Format: lambda self, e: (
+                    f"printf({', '.join([self.sql(e, 'this'), *(self.sql(x) for x in e.expressions)])})"
+                ),
                 exp.Like: like,
                 exp.StrToUnix: to_unix,
-                exp.Any: lambda self, e: f"bool_or({self.sql(e, 'this')})" if not _has_rows(e.this) else Parent.any_sql(self, e),
+                exp.Any: lambda self, e: (
+                    f"bool_or({self.sql(e, 'this')})" if not _has_rows(e.this) else Parent.any_sql(self, e)
+                ),
                 exp.Exists: exists,
                 exp.Anonymous: anonymous,
                 exp.Array: lambda self, e: f"[{self.expressions(e, flat=True)}]",

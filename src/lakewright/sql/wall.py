@@ -51,15 +51,15 @@ _AGGREGATES = """AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin ArrayAgg A
     Quantile Rank RegrSlope RegrIntercept RegrR2 RegrCount RegrAvgx RegrAvgy RegrSxx RegrSyy RegrSxy RowNumber Skewness Stddev StddevPop StddevSamp Sum Variance VariancePop"""
 _TABLES = "Explode Posexplode Unnest Inline"
 _REFUSED_NAMES = re.compile(r"[/\\:*?\x00]|\.(parquet|csv|json|db|duckdb|arrow)$", re.IGNORECASE)
-_FORMATS = frozenset("delta parquet csv json text orc avro iceberg binaryfile file s3 http https".split())
-_TABLE_ARGUMENTS = frozenset("this db catalog alias version joins pivots sample laterals".split())
+_FORMATS = frozenset(["delta", "parquet", "csv", "json", "text", "orc", "avro", "iceberg", "binaryfile", "file", "s3", "http", "https"])
+_TABLE_ARGUMENTS = frozenset(["this", "db", "catalog", "alias", "version", "joins", "pivots", "sample", "laterals"])
 
 
 @cache
 def _allowed() -> frozenset[type]:
     from sqlglot import exp
 
-    words = " ".join([_CLAUSES, _OPERATORS, _SCALARS, _AGGREGATES, _TABLES]).split()
+    words = f"{_CLAUSES} {_OPERATORS} {_SCALARS} {_AGGREGATES} {_TABLES}".split()
     return frozenset(getattr(exp, word) for word in words if hasattr(exp, word)) | {exp.Anonymous}
 
 
@@ -89,7 +89,9 @@ def check_names(tree: exp.Expression) -> None:
             if name.lower().startswith(OURS) or (isinstance(node, exp.Anonymous) and name.lower().startswith("dbx_")):
                 raise Denied(f"Names starting with {OURS} are reserved")
             if "\x00" in name or len(name) > 255:
-                raise Invalid("[INVALID_IDENTIFIER] A name is too long or holds characters it must not", code="BAD_REQUEST")
+                raise Invalid(
+                    "[INVALID_IDENTIFIER] A name is too long or holds characters it must not", code="BAD_REQUEST"
+                )
 
 
 def check_query(tree: exp.Expression) -> None:
@@ -114,8 +116,8 @@ def check_parts(tree: exp.Expression) -> None:
             _check_table(node)
         elif isinstance(node, exp.TableAlias) and not isinstance(node.this, exp.Identifier | None):
             raise Denied("This alias is not a name")
-        elif isinstance(node, exp.Identifier) and isinstance(node.parent, exp.Dot) and isinstance(node.parent.expression, exp.Anonymous):
-            raise Denied(f"The function {node.parent.sql()} is not known")
+        elif isinstance(node, exp.Dot) and not isinstance(node.expression, exp.Identifier):
+            raise Denied(f"[UNRESOLVED_ROUTINE] {node.sql()} is not available")
         elif isinstance(node, exp.DataType):
             _check_type(node)
 
