@@ -1,1 +1,19 @@
 """Jobs: graphs of tasks that run for somebody, on a schedule or on demand."""
+
+from lakewright.jobs import dispatcher, jobs, runs, schedules, values
+from lakewright.kernel.platform import Platform
+
+__all__ = ["dispatcher", "install", "jobs", "runs", "schedules", "values"]
+
+
+def install(platform: Platform) -> None:
+    """Processes of this machine run the tasks; the warm environment starts with the first of them."""
+    from lakewright.engines.local import Environment, LocalLauncher
+    from lakewright.engines.processes import Launcher
+
+    home, preload = platform.settings.data_dir.absolute(), platform.settings.jobs.preload
+    warm = Environment() if preload is None else Environment(preload=tuple(preload))
+    launcher = LocalLauncher(home / "attempts", {"default": warm})
+    platform.provide(launcher, as_type=Launcher)
+    platform.closes(launcher.close)
+    platform.provide(dispatcher.Dispatcher(platform, launcher, home / "tasks"))

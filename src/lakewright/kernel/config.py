@@ -16,8 +16,20 @@ class HttpLimits(BaseModel):
 
 
 class StorageSettings(BaseModel):
-    external_roots: list[Path] = Field([], description="Folders below which external locations may be made; none: nowhere.")
-    keep_dropped_days: float = Field(7, description="Days that the files of a dropped managed table or volume are kept.")
+    external_roots: list[Path] = Field(
+        [], description="Folders below which external locations may be made; none: nowhere."
+    )
+    keep_dropped_days: float = Field(
+        7, description="Days that the files of a dropped managed table or volume are kept."
+    )
+
+
+class JobLimits(BaseModel):
+    parallel_tasks: int = Field(default=4, description="Task processes one node runs at the same time.")
+    task_memory_mb: int | None = Field(default=None, description="Memory one task may use, MB; empty: no limit.")
+    preload: list[str] | None = Field(
+        default=None, description="Libraries imported once, before tasks fork; empty: those most tasks use."
+    )
 
 
 class Settings(BaseSettings):
@@ -39,6 +51,7 @@ class Settings(BaseSettings):
     )
     workspace: str = Field(default="main", description="Name of the first workspace.")
     public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
+    jobs: JobLimits = Field(default_factory=JobLimits, description="How tasks of jobs are run.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
 

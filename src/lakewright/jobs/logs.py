@@ -1,0 +1,84 @@
+"""What a task left behind: its logs, and from them the error it died of."""
+
+from pathlib import Path
+from typing import Any
+
+from lakewright.engines.processes import Exit, Launcher, read_result
+from lakewright.jobs.rows import TaskRun
+
+MOST = 5 * 2**20
+"""Bytes of output the API answers."""
+TAIL = 256 * 2**10
+TRACEBACK = "Traceback (most recent call last):"
+
+
+class Logs:
+    """Reads the files of this node's attempts."""
+
+    def __init__(self, launcher: Launcher, node: str) -> None:
+        self._launcher, self._node = launcher, node
+
+    def read(self, task: TaskRun) -> dict[str, Any]:
+        """The last 5 MB it printed: standard output, then standard error."""
+        if task.node is None:
+            return {}
+        if task.node != self._node:
+            return {"info": f"The logs are on the node that ran the task ({task.node})."}
+        output = self._launcher.output(task.attempt_id)
+        text, cut = _last([output.stdout_path, output.stderr_path], MOST)
+        return {"logs": text.rstrip("\n") + "\n" if text else "", "logs_truncated": cut}
+
+    def error(self, attempt: str) -> dict[str, str]:
+        """The traceback on standard error and its last line."""
+        text, _ = _last([self._launcher.output(attempt).stderr_path], TAIL)
+        return error_in(text)
+
+    def returned(self, attempt: str) -> dict[str, Any]:
+        """What a notebook answered by `dbutils.notebook.exit`."""
+        found = read_result(self._launcher.output(attempt), "exit", MOST + 1)
+        if found is None:
+            return {}
+        return {"notebook_output": {"result": found[:MOST].decode(errors="replace"), "truncated": len(found) > MOST}}
+
+
+def error_in(text: str) -> dict[str, str]:
+    at = text.rfind(TRACEBACK)
+    lines = [line for line in text[max(at, 0) :].splitlines() if line.strip()]
+    if not lines:
+        return {}
+    if at < 0:
+        return {"error": lines[-1].strip()}
+    # A message may span lines: the error begins at the last line that is not indented, after the frames.
+    frames_end = max((i for i, line in enumerate(lines) if line.startswith("  ")), default=0)
+    message = lines[frames_end + 1 :] or lines[-1:]
+    return {"error": "\n".join(message), "error_trace": text[at:].rstrip("\n") + "\n"}
+
+
+def _last(paths: list[Path], most: int) -> tuple[str, bool]:
+    """The last bytes of the files one after another, and whether anything was left out."""
+    parts: list[bytes] = []
+    cut = False
+    for path in reversed(paths):
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                take = min(size, most - sum(map(len, parts)))
+                cut = cut or take < size
+                file.seek(size - take)
+                parts.append(file.read(take))
+        except FileNotFoundError:
+            continue
+    return b"".join(reversed(parts)).decode(errors="replace"), cut
+
+
+def message_of(ended: Exit) -> str:
+    """Why a task ended, for those who have not read its output."""
+    from lakewright.jobs.engine import WORKLOAD_FAILED
+
+    return {
+        "timeout": "Task timed out.",
+        "memory": "The task used more memory than it may.",
+        "processes": "The task started more processes than it may.",
+        "killed": "The task's process was killed.",
+        "lost": "The machine that ran the task lost it.",
+    }.get(ended.reason, WORKLOAD_FAILED)
