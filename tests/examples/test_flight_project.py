@@ -22,6 +22,7 @@ def test_the_project_is_valid_for_each_of_its_targets(target: str) -> None:
         "train_sklearn": ["feature_build"],
         "train_lightgbm": ["feature_build"],
         "validate": ["train_sklearn", "train_lightgbm"],
+        "slice_report": ["validate"],
         "register_model": ["validate"],
         "approval": ["register_model"],
         "deploy": ["approval"],

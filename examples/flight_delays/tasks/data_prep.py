@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from flight_delays import cleaning, workspace
 from flight_delays.features import with_zone
+
 from lakewright.runtime import tables
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from flight_delays import features, workspace
+
 from lakewright.runtime import tables
 
 

@@ -10,6 +10,7 @@ import mlflow
 import pyarrow.compute as pc
 from flight_delays import candidates, evaluation, tracking, windows, workspace
 from flight_delays.features import FEATURES
+
 from lakewright.runtime import tables
 
 

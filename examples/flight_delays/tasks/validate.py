@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import mlflow
 import pyarrow.compute as pc
 from flight_delays import candidates, evaluation, release, tracking, windows, workspace
+
 from lakewright.runtime import tables
 
 

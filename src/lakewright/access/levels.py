@@ -14,7 +14,6 @@ from lakewright.kernel.faults import Invalid
 from lakewright.kernel.kinds import KINDS, Kind, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
-from lakewright.kernel.roots import WORKSPACE
 from lakewright.kernel.rules import ADMIN, MANAGE, OWNER, require
 
 api = Api("iamPermissions", "/api/2.0/permissions/{object_type}/{object_id}")
@@ -127,7 +126,7 @@ def has_owner(kind: Kind[Any]) -> bool:
 
 def _leveled(obj: Obj[Any]) -> Kind[Any]:
     kind = KINDS[obj.kind]
-    if kind.root is not WORKSPACE or not kind.uses_levels:
+    if not kind.uses_levels:
         raise Invalid(f"a {kind.name} has no permission levels: use /api/2.1/unity-catalog/permissions")
     return kind
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from lakewright.cli import audit, bundle, defaults, gates, statements, tokens, up
@@ -20,6 +22,22 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(audit.app, name="audit")
 app.add_typer(gates.app, name="gate")
 app.add_typer(defaults.app, name="defaults")
+
+
+@app.command("demo")
+def demo(
+    port: Annotated[int, typer.Option(help="Where the platform listens.")] = 8470,
+    data_dir: Annotated[
+        str, typer.Option(help="Where it keeps its data; a new folder for every demo unless given.")
+    ] = "",
+    project: Annotated[str, typer.Option(help="The project to deploy and run; else the repository's example.")] = "",
+    exit_: Annotated[bool, typer.Option("--exit", help="Stop at the end instead of staying up.")] = False,
+    report: Annotated[str, typer.Option(help="Write what every step did and took to this JSON file.")] = "",
+) -> None:
+    """From raw data to a served, monitored, retrained model under real permissions."""
+    from lakewright.cli.demo.command import run  # the story imports what no other command needs
+
+    raise typer.Exit(run(port=port, data_dir=data_dir, project=project, stay=not exit_, report=report))
 
 
 if __name__ == "__main__":

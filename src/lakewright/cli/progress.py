@@ -41,7 +41,14 @@ class TaskState:
     seconds: float
 
     @property
+    def waits(self) -> bool:
+        """For somebody's approval."""
+        return not self.result and self.message.startswith("PENDING_APPROVAL")
+
+    @property
     def shown(self) -> str:
+        if self.waits:
+            return "[yellow]◆ waits for approval[/]"
         return SHOWN.get(self.result or self.life, self.result or self.life)
 
 
