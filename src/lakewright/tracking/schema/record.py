@@ -22,7 +22,7 @@ def migrated(url: str) -> None:
     """Let MLflow make its tables in an empty database."""
     from mlflow.store.db.utils import (
         _initialize_tables,  # type: ignore[reportPrivateUsage]  # what `mlflow server` does on an empty database
-        create_sqlalchemy_engine,
+        create_sqlalchemy_engine,  # type: ignore[reportUnknownVariableType]
     )
 
     engine = create_sqlalchemy_engine(url)
