@@ -6,7 +6,6 @@ would cost a hundred times the request, and a random secret has nothing for a di
 
 import base64
 import binascii
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -65,6 +64,7 @@ def issue(
 def revoke(ctx: Ctx, token_id: str) -> bool:
     """End a token now; it fails on the very next request, on every node."""
     ended = ctx.tx.run("UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", ctx.now(), token_id)
+    policy.bump(ctx.tx)
     return bool(ended)
 
 
@@ -72,6 +72,7 @@ def revoke_all(ctx: Ctx, principal_id: str) -> None:
     ctx.tx.run(
         "UPDATE tokens SET revoked_at = ? WHERE principal_id = ? AND revoked_at IS NULL", ctx.now(), principal_id
     )
+    policy.bump(ctx.tx)
 
 
 def end_principal(ctx: Ctx, principal_id: str) -> None:
@@ -84,16 +85,13 @@ def end_principal(ctx: Ctx, principal_id: str) -> None:
 
 
 def hashed(keys: Keys, secret: str) -> str:
-    return hmac.new(keys.tokens, secret.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(keys.tokens, secret.encode(), "sha256").hex()
 
 
 def authenticate(platform: Platform, tx: Tx, credential: str) -> Principal:
     """The principal behind an Authorization header. Unauthenticated when it is nobody's, or no longer."""
     secret = _secret(credential)
-    row = tx.one(
-        "SELECT id, principal_id, kind, expires_at, revoked_at FROM tokens WHERE hash = ?",
-        hashed(platform.keys, secret),
-    )
+    row = platform.policy.token(tx, hashed(platform.keys, secret))
     if row is None or row["revoked_at"] is not None or row["kind"] == "client_secret":
         raise Unauthenticated("Invalid access token.")
     if row["expires_at"] is not None and row["expires_at"] <= platform.clock.now():

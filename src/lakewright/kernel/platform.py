@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
 import orjson
@@ -110,11 +110,11 @@ class Platform:
         """A living, active principal with all its groups. Unauthenticated if it is gone or deactivated."""
         if principal_id == SYSTEM.id:
             return SYSTEM
-        row = tx.one("SELECT kind, name, active, deleted_at FROM principals WHERE id = ?", principal_id)
-        if row is None or not row["active"] or row["deleted_at"] is not None:
+        known = self.policy.principal(tx, principal_id)
+        if known is None or not known.active:
             raise Unauthenticated("this principal is no longer active")
-        kind: PrincipalKind = row["kind"]
-        return Principal(principal_id, row["name"], kind, self.policy.closure(tx, principal_id), scopes, token_id)
+        kind = cast("PrincipalKind", known.kind)
+        return Principal(principal_id, known.name, kind, self.policy.closure(tx, principal_id), scopes, token_id)
 
     # transactions for controllers and services
 

@@ -1,7 +1,7 @@
 """Policy sets: who is in whom and who holds what, remembered until somebody changes it.
 
 Sets are cached, never decisions: one closure per principal and one list of holders per object (n + m entries, where
-decisions would be n × m). They are valid for one *epoch*. Whatever changes membership, grants, ownership or ancestry
+decisions would be n × m). They are valid for one *epoch*. Whatever changes membership, grants, ownership or ancestry, ends a token or deactivates somebody,
 bumps the epoch in its own transaction, and each deciding transaction reads it: a committed revoke therefore holds at
 once, on every node, with no expiry to wait for. Making a new object changes no existing answer and bumps nothing.
 """
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lakewright.kernel.store import Tx
+from lakewright.kernel.store import Row, Tx
 
 V = TypeVar("V")
 Holders = dict[str, frozenset[str]]
@@ -27,8 +27,19 @@ class Held:
     by_right: Holders
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A principal as the database has it."""
+
+    kind: str
+    name: str
+    active: bool
+
+
 @dataclass
 class Sets:
+    principals: dict[str, Known] = field(default_factory=dict[str, Known])
+    tokens: dict[str, Row] = field(default_factory=dict[str, Row])
     closures: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     held: dict[str, Held] = field(default_factory=dict[str, Held])
@@ -55,6 +66,27 @@ class Policy:
     def forget(self) -> None:
         """After a rollback: an epoch number that was never committed may have been remembered."""
         self._sets = OrderedDict()
+
+    def principal(self, tx: Tx, principal_id: str) -> Known | None:
+        principals = self.sets(tx).principals
+        found = principals.get(principal_id)
+        if found is not None:
+            return found
+        row = tx.one("SELECT kind, name, active, deleted_at FROM principals WHERE id = ?", principal_id)
+        if row is None:
+            return None
+        active = bool(row["active"]) and row["deleted_at"] is None
+        return _keep(principals, principal_id, Known(str(row["kind"]), str(row["name"]), active))
+
+    def token(self, tx: Tx, hashed: str) -> Row | None:
+        """The token of that hash. Unknown ones are not remembered: one may be issued the next moment."""
+        tokens = self.sets(tx).tokens
+        found = tokens.get(hashed)
+        if found is None:
+            found = tx.one("SELECT id, principal_id, kind, expires_at, revoked_at FROM tokens WHERE hash = ?", hashed)
+            if found is not None:
+                _keep(tokens, hashed, found)
+        return found
 
     def closure(self, tx: Tx, principal: str) -> frozenset[str]:
         """The principal and every group it is in, through any number of groups."""
