@@ -124,7 +124,17 @@ def judge(directory: str, acknowledged: dict[str, str]) -> tuple[int, int, int, 
 
 
 def start(directory: str, port: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "benchmarks.kills", "--serve", "yes", "--directory", directory, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.kills",
+        "--serve",
+        "yes",
+        "--directory",
+        directory,
+        "--port",
+        str(port),
+    ]
     return subprocess.Popen(command, env=os.environ)
 
 

@@ -53,7 +53,9 @@ def compare(database: str, seconds: int) -> None:
     after = measure("floor", database, seconds // 2)
     floor = (before.per_second + after.per_second) / 2
     for name, each in (("floor", before), ("governed", governed), ("floor", after)):
-        print(f"{name:9} {each.per_second:8.0f}/s {each.cpu_ms:6.3f} ms CPU {each.p99_ms:7.1f} ms p99 {each.failed} failed")
+        print(
+            f"{name:9} {each.per_second:8.0f}/s {each.cpu_ms:6.3f} ms CPU {each.p99_ms:7.1f} ms p99 {each.failed} failed"
+        )
     load.report(
         benchmark="writes", database="postgres" if database else "sqlite", per_second=round(governed.per_second),
         cpu_ms=round(governed.cpu_ms, 3), p99_ms=round(governed.p99_ms, 1), of_floor=round(governed.per_second / floor, 3),
@@ -62,7 +64,10 @@ def compare(database: str, seconds: int) -> None:
 
 
 def measure(name: str, database: str, seconds: int) -> load.Load:
-    with load.served("benchmarks.writes", name, *(["--database", new_database(database)] if database else [])) as (said, pid):
+    with load.served("benchmarks.writes", name, *(["--database", new_database(database)] if database else [])) as (
+        said,
+        pid,
+    ):
         url, *words = said.split()
         token = dict(word.split("=", 1) for word in words)["person"]
         load.wait_for(f"{url}/health")

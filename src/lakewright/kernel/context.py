@@ -36,7 +36,7 @@ NOBODY = Principal("", "", "system")
 SYSTEM = Principal("system", "system", "system", frozenset({"system"}))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestInfo:
     """Where a request came from. In-process calls have their own."""
 
@@ -45,9 +45,10 @@ class RequestInfo:
     user_agent: str = ""
     base_url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By lower-case name."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Ctx:
     """Handed to each operation. `tx` is there only inside a transaction (see `operation.IN_TX` and its fellows)."""
 

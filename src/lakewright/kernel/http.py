@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lakewright.kernel import ids
 from lakewright.kernel import operation as operations
 from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
 from lakewright.kernel.context import RequestInfo
@@ -61,7 +61,8 @@ class Edge:
             return
         request = Request(scope, receive)
         response = await self._respond(request)
-        response.headers["x-databricks-org-id"] = self.platform.workspace
+        if isinstance(response, Response):
+            response.headers["x-databricks-org-id"] = self.platform.workspace
         await response(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,8 +75,8 @@ class Edge:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _respond(self, request: Request) -> Response:
-        info = _info(request, self.platform)
+    async def _respond(self, request: Request) -> ASGIApp:
+        info = _info(request.scope, self.platform)
         method, raw_path = request.method, _raw_path(request.scope)
         found = self.routes.match(method, raw_path)
         if found is None and method == "HEAD":
@@ -91,11 +92,11 @@ class Edge:
         body: Incoming | None = None
         try:
             if operation.body == "file":
-                self._check_credential(operation, request)
+                self._check_credential(operation, info)
                 body = await self._spooled(request)
             fields = await self._fields(operation, request, in_path, body)
-            answer = await self.platform.handle(operation, info, _credential(request), fields)
-            return _rendered(answer)
+            answer = await self.platform.handle(operation, info, _credential(info), fields)
+            return _rendered(answer, self.platform.workspace)
         except Fault as fault:
             return _refusal(fault, operation.dialect, info)
         except ClientDisconnect:
@@ -114,9 +115,9 @@ class Edge:
             return NotSupported(f"{known[0]} is not built yet")
         return NoEndpoint(f"No API found for '{method} {path}'")
 
-    def _check_credential(self, operation: Op, request: Request) -> None:
+    def _check_credential(self, operation: Op, info: RequestInfo) -> None:
         """Nobody may fill the disk without at least claiming to be somebody; the claim is checked by the guard."""
-        if operation.needs is not PUBLIC and not _credential(request):
+        if operation.needs is not PUBLIC and not _credential(info):
             raise Unauthenticated("a bearer token is required")
 
     async def _fields(
@@ -195,6 +196,23 @@ class Edge:
         return Incoming(Path(name), size)
 
 
+class JsonBody:
+    """The common answer, 200 with a JSON object: sent with its headers ready made."""
+
+    def __init__(self, body: bytes, workspace: str) -> None:
+        self.body, self.workspace = body, workspace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        own = [(b"content-length", b"%d" % len(self.body)), (b"x-databricks-org-id", self.workspace.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": [*_JSON_HEADERS, *own]})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+
+
+_JSON_HEADERS = [
+    (b"content-type", b"application/json"), *((k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items()),
+]  # fmt: skip
+
+
 def _merge(fields: dict[str, Any], more: dict[str, Any]) -> None:
     for name, value in more.items():
         if name in fields and str(fields[name]) != str(value):
@@ -235,23 +253,20 @@ def _raw_path(scope: Scope) -> str:
     return raw.split(b"?", 1)[0].decode("latin-1")
 
 
-def _credential(request: Request) -> str:
+def _credential(info: RequestInfo) -> str:
     """The Authorization header as sent: its scheme is for the authenticator to judge."""
-    return request.headers.get("authorization", "")
+    return info.headers.get("authorization", "")
 
 
-def _info(request: Request, platform: Platform) -> RequestInfo:
-    client = request.client
-    settings = platform.settings
-    host = request.headers.get("host", f"{settings.host}:{settings.port}")
+def _info(scope: Scope, platform: Platform) -> RequestInfo:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    client, settings = scope.get("client"), platform.settings
     scheme = "https" if settings.tls_certificate else "http"
+    host = headers.get("host") or f"{settings.host}:{settings.port}"
     return RequestInfo(
-        request_id=str(uuid4()),
-        source=client.host if client else "",
-        user_agent=request.headers.get("user-agent", ""),
-        base_url=settings.public_url or f"{scheme}://{host}",
-        headers=request.headers,
-    )
+        request_id=ids.request(), source=client[0] if client else "", user_agent=headers.get("user-agent", ""),
+        base_url=settings.public_url or f"{scheme}://{host}", headers=headers,
+    )  # fmt: skip
 
 
 def _refusal(fault: Fault, dialect: Any, info: RequestInfo) -> Response:
@@ -263,9 +278,9 @@ def _refusal(fault: Fault, dialect: Any, info: RequestInfo) -> Response:
     return Response(orjson.dumps(dialect(fault), default=str), fault.status, headers, "application/json")
 
 
-def _rendered(answer: Answer) -> Response:
+def _rendered(answer: Answer, workspace: str) -> ASGIApp:
     if isinstance(answer, dict):
-        return Response(orjson.dumps(answer), 200, SECURITY_HEADERS, "application/json")
+        return JsonBody(orjson.dumps(answer), workspace)
     if isinstance(answer, Json):
         headers = {**SECURITY_HEADERS, **answer.headers}
         return Response(orjson.dumps(answer.body), answer.status, headers, "application/json")

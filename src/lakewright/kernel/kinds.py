@@ -101,6 +101,8 @@ class Target(Generic[S]):
     """For an object that the request does not name itself, as a run names its job. Raises NotFound."""
 
     def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
+        if not self.address and self.kind is not None:
+            return self.kind, ""
         filled = _Fields(fields)
         return self.kind or kind_called(self.kind_named.format_map(filled)), self.address.format_map(filled)
 

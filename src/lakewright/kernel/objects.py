@@ -3,15 +3,13 @@
 import base64
 import hashlib
 import hmac
-import secrets
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 import orjson
 from pydantic import BaseModel
 
-from lakewright.kernel import policy
+from lakewright.kernel import ids, policy
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import AlreadyExists, Conflict, Invalid, NotFound
 from lakewright.kernel.kinds import KINDS, Kind
@@ -240,7 +238,7 @@ def delete(ctx: Ctx, obj: Obj[Any], *, cascade: bool = False) -> None:
 
 
 def new_id(kind: Kind[Any]) -> str:
-    return str(uuid4()) if kind.ids == "uuid" else str(secrets.randbelow(9 * 10**14) + 10**14)
+    return ids.uuid() if kind.ids == "uuid" else ids.number()
 
 
 def spec_json(spec: BaseModel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import orjson
 
-from lakewright.kernel import audit, keys, migrate, roots
+from lakewright.kernel import audit, ids, keys, migrate, roots
 from lakewright.kernel.answers import Answer
 from lakewright.kernel.audit import Entry
 from lakewright.kernel.clock import Clock, SystemClock
@@ -119,7 +119,7 @@ class Platform:
     # transactions for controllers and services
 
     def system(self, **more: Any) -> Ctx:
-        return Ctx(SYSTEM, self.workspace, RequestInfo(str(uuid4())), self, **more)
+        return Ctx(SYSTEM, self.workspace, RequestInfo(ids.request()), self, **more)
 
     def transact(self, act: Callable[[Ctx], T], principal: str | None = None) -> T:
         """A short write, as the platform itself or as a principal; durable when it returns."""
@@ -165,7 +165,7 @@ class Platform:
     def call(self, principal: str | Principal, operation: Op, request: RequestInfo | None = None, **fields: Any) -> Any:
         """The same from inside the process, blocking: the console, controllers, the CLI's own server side."""
         who = self.snapshot(lambda ctx: self.principal(ctx.tx, principal)) if isinstance(principal, str) else principal
-        call = Call(self, operation, request or RequestInfo(str(uuid4())), who, fields)
+        call = Call(self, operation, request or RequestInfo(ids.request()), who, fields)
         if operation.runs == IN_TX:
             return self.writer.submit(call.in_tx)
         if operation.runs == SNAPSHOT:
@@ -200,7 +200,7 @@ class Platform:
 
     async def record_stray(self, request: RequestInfo, method: str, path: str, fault: Fault) -> None:
         """A request that reached no operation is on record too."""
-        entry = _entry(self, request, "http", f"unknown {method}")
+        entry = _entry(self, request, "http", f"unknown {method}", {})
         entry.address, entry.status, entry.error = path[:2000], fault.status, str(fault)[:2000]
         await self.writer.submit_async(lambda turn: turn.entries.append(entry))
 
@@ -259,22 +259,27 @@ class Call:
         self._credential = credential
         self._ask: Any = None
         self._malformed: Fault | None = None
-        self._entry = _entry(platform, request, operation.service, operation.audit)
-        self._ctx = Ctx(NOBODY, platform.workspace, request, platform)
+        self._recorded: dict[str, Any] = {}
         self._target: Any = None
         try:
             if isinstance(fields, Fault):
                 raise fields
             self._ask = operation.parse(fields)
-            self._entry.ask = recordable(self._ask)
+            self._recorded = recordable(self._ask)
         except Fault as fault:
             self._malformed = fault
+        self._entry = self._new_entry()
+        self._ctx = Ctx(NOBODY, platform.workspace, request, platform)
+
+    def _new_entry(self) -> Entry:
+        """A turn may be repeated, so each attempt fills in an entry of its own."""
+        return _entry(self.platform, self.request, self.operation.service, self.operation.audit, self._recorded)
 
     def in_tx(self, turn: Turn) -> Any:
-        entry = replace(self._entry)
+        entry = self._new_entry()
         turn.entries.append(entry)
         try:
-            ctx = self._decide(replace(self._ctx, turn=turn), entry)
+            ctx = self._decide(turn.tx, entry, turn=turn)
             return self.operation.run(ctx, self._target, self._ask)
         except BaseException as error:
             _note(entry, error)
@@ -287,7 +292,7 @@ class Call:
 
     def within_snapshot(self, tx: Tx) -> Any:
         try:
-            ctx = self._decide(replace(self._ctx, snapshot_tx=tx), self._entry)
+            ctx = self._decide(tx, self._entry, snapshot_tx=tx)
             return self.operation.run(ctx, self._target, self._ask)
         except Exception as error:
             _note(self._entry, error)
@@ -296,7 +301,7 @@ class Call:
     def decide_in_snapshot(self) -> "Failed | None":
         with self.platform.store.snapshot() as tx:
             try:
-                self._ctx = replace(self._decide(replace(self._ctx, snapshot_tx=tx), self._entry), snapshot_tx=None)
+                self._ctx = replace(self._decide(tx, self._entry, snapshot_tx=tx), snapshot_tx=None)
             except Exception as error:
                 _note(self._entry, error)
                 return Failed(error)
@@ -314,9 +319,9 @@ class Call:
 
     def admit(self, turn: Turn) -> None:
         """Decide on work that happens outside; a note of it stays until `finish`, so that a crash is on record."""
-        entry = replace(self._entry)
+        entry = self._new_entry()
         try:
-            self._ctx = replace(self._decide(replace(self._ctx, turn=turn), entry), turn=None)
+            self._ctx = replace(self._decide(turn.tx, entry, turn=turn), turn=None)
         except BaseException as error:
             _note(entry, error)
             turn.entries.append(entry)
@@ -342,16 +347,13 @@ class Call:
     def _inflight(self) -> str:
         return f"{self.request.request_id}/{id(self)}"
 
-    def _decide(self, ctx: Ctx, entry: Entry) -> Ctx:
-        platform, credential = self.platform, self._credential
+    def _decide(self, tx: Tx, entry: Entry, *, turn: Turn | None = None, snapshot_tx: Tx | None = None) -> Ctx:
+        platform, who = self.platform, NOBODY
         if self.operation.needs is not PUBLIC:
-            who = (
-                credential
-                if isinstance(credential, Principal)
-                else platform.authenticator(platform, ctx.tx, credential)
-            )
+            given = self._credential
+            who = given if isinstance(given, Principal) else platform.authenticator(platform, tx, given)
             entry.who, entry.who_name = who.id, who.name
-            ctx = replace(ctx, principal=who)
+        ctx = Ctx(who, platform.workspace, self.request, platform, turn, snapshot_tx)
         if self._malformed is not None:
             raise self._malformed
         self._target = self.operation.decide(ctx, self._ask, entry)
@@ -371,10 +373,10 @@ def _or_raise(result: Any) -> Any:
     return result
 
 
-def _entry(platform: Platform, request: RequestInfo, service: str, action: str) -> Entry:
+def _entry(platform: Platform, request: RequestInfo, service: str, action: str, ask: Fields) -> Entry:
     return Entry(
         at=platform.clock.now(), request_id=request.request_id, workspace=platform.workspace, source=request.source,
-        user_agent=request.user_agent[:500], service=service, action=action,
+        user_agent=request.user_agent[:500], service=service, action=action, ask=ask,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def script(argv: list[str]) -> int:
         with open(path, "rb") as file:
             code = compile(file.read(), path, "exec")
         exec(code, module.__dict__)  # noqa: S102 (running the task is what this is for)
-    except Exception as error:  # noqa: BLE001 (whatever a task raises is its result)
+    except Exception as error:
         error.__traceback__ = below(error.__traceback__, path)
         sys.excepthook(type(error), error, error.__traceback__)
         return 1

@@ -207,7 +207,7 @@ def _dialect() -> Any:
 
     class Lakewright(DuckDB):
         class Generator(Parent):
-            TRANSFORMS = {  # noqa: RUF012 (sqlglot's own way)
+            TRANSFORMS = {
                 **base,
                 exp.Cast: cast,
                 exp.TryCast: cast,

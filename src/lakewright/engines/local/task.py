@@ -47,7 +47,7 @@ def fork(assignment: Assignment, ends: tuple[int, int, int]) -> int:
     try:
         _become(assignment, ends, supervisor)
         code = _run(assignment)
-    except BaseException as error:  # noqa: BLE001 (a forked child must not return into its parent's code)
+    except BaseException as error:
         _last_words(error)
         os._exit(CANNOT_START)
     os._exit(code)
@@ -180,7 +180,7 @@ def _answer(entry: str, argv: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except SystemExit as leaving:
         return _code_of(leaving)
-    except BaseException:  # noqa: BLE001 (whatever a task ends with is its result)
+    except BaseException:
         import traceback
 
         traceback.print_exc()
