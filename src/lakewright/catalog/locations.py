@@ -159,6 +159,11 @@ def claim(ctx: Ctx, path: Path, right: Rule) -> None:
         raise AlreadyExists(f"'{places.url(path)}' overlaps a table or volume that is there already")
 
 
+def writable(ctx: Ctx, path: Path) -> bool:
+    """Whether the location that `path` lies in lets anybody write."""
+    return any(places.within(path, places.local(x.spec.url)) and not x.spec.read_only for x in _all(ctx))
+
+
 def occupants(ctx: Ctx, path: Path) -> list[str]:
     """Full names of what the catalog already has at, above or below `path`."""
     rows = ctx.tx.all(

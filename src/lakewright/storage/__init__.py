@@ -1,0 +1,10 @@
+"""Storage: the bytes of tables, volumes and whatever else is mounted, and the Files API over them."""
+
+from lakewright.kernel.platform import Platform
+from lakewright.storage import files, mounts, service
+
+__all__ = ["files", "install", "mounts", "service"]
+
+
+def install(platform: Platform) -> None:
+    platform.provide(service.Storage(platform.settings))
