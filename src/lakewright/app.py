@@ -5,13 +5,29 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lakewright import access, catalog, identity, jobs, observe, tracking
+from lakewright import (
+    access,
+    catalog,
+    identity,
+    jobs,
+    observe,
+    storage,
+    tracking,
+)
 from lakewright.kernel.clock import Clock
 from lakewright.kernel.config import Settings
 from lakewright.kernel.http import Edge
 from lakewright.kernel.platform import Platform
 
-CAPABILITIES = (identity, catalog, access, observe, jobs, tracking)
+CAPABILITIES = (
+    identity,
+    catalog,
+    storage,
+    access,
+    observe,
+    jobs,
+    tracking,
+)
 """Importing a capability declares its operations. Lower ones first: `install` may use what those provide."""
 
 
