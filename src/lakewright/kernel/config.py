@@ -17,10 +17,10 @@ class HttpLimits(BaseModel):
 
 class StorageSettings(BaseModel):
     external_roots: list[Path] = Field(
-        [], description="Folders below which external locations may be made; none: nowhere."
+        default=[], description="Folders below which external locations may be made; none: nowhere."
     )
     keep_dropped_days: float = Field(
-        7, description="Days that the files of a dropped managed table or volume are kept."
+        default=7, description="Days that the files of a dropped managed table or volume are kept."
     )
 
 
