@@ -2,9 +2,27 @@
 
 from typing import Any
 
-from databricks.sdk.service.jobs import SparkPythonTask, Task, TaskDependency
+import psutil
+import pytest
+from databricks.sdk.errors import InvalidParameterValue, PermissionDenied, ResourceDoesNotExist
+from databricks.sdk.service.jobs import (
+    ConditionTask,
+    ConditionTaskOp,
+    JobParameterDefinition,
+    JobRunAs,
+    JobSettings,
+    QueueSettings,
+    RunIf,
+    RunJobTask,
+    SparkPythonTask,
+    SubmitTask,
+    Task,
+    TaskDependency,
+)
 
-from .conftest import Shelf, ended, results
+from lakewright.engines.processes import Launcher
+
+from .conftest import Shelf, ended, results, until
 
 
 def python(key: str, path: str, *parameters: str, after: tuple[str, ...] = (), **more: Any) -> Task:
@@ -43,13 +61,8 @@ def test_a_failed_task_tells_what_it_died_of_and_takes_what_waits_for_it(
     tasks = [
         python("bad", "/code/bad.py"),
         python("after", "/code/ok.py", after=("bad",)),
-        python("cleanup", "/code/ok.py", after=("bad",), run_if="ALL_DONE"),
+        python("cleanup", "/code/ok.py", after=("bad",), run_if=RunIf.ALL_DONE),
     ]
-    for task in tasks:
-        if isinstance(task.run_if, str):
-            from databricks.sdk.service.jobs import RunIf
-
-            task.run_if = RunIf(task.run_if)
     run = ended(alice, alice.jobs.run_now(alice.jobs.create(name="j", tasks=tasks).job_id).run_id)
     assert results(run) == {"bad": "FAILED", "after": "UPSTREAM_FAILED", "cleanup": "SUCCESS"}
     assert run.state.life_cycle_state.value == "INTERNAL_ERROR"
@@ -58,3 +71,377 @@ def test_a_failed_task_tells_what_it_died_of_and_takes_what_waits_for_it(
     assert output.error == "ValueError: no such day"
     assert output.error_trace.startswith("Traceback") and "line 2, in f" in output.error_trace
     assert output.logs.startswith("before\n")
+
+
+@pytest.fixture
+def alice(served: Any, people: Any) -> Any:
+    return people.person("alice").client
+
+
+def start(client: Any, *tasks: Task, **settings: Any) -> int:
+    """Make a job of these tasks and run it; the run's id."""
+    return client.jobs.run_now(client.jobs.create(name="job", tasks=list(tasks), **settings).job_id).run_id
+
+
+def said(client: Any, run: Any, key: str) -> str:
+    return client.jobs.get_run_output(next(t.run_id for t in run.tasks if t.task_key == key)).logs
+
+
+def state_of(client: Any, run_id: int, key: str) -> str:
+    return next(t.status.state.value for t in client.jobs.get_run(run_id).tasks if t.task_key == key)
+
+
+def test_a_task_that_fails_twice_is_tried_a_third_time(alice: Any, shelf: Shelf, platform: Any) -> None:
+    shelf.write(
+        "/code/flaky.py",
+        "import os, json\nn = json.loads(os.environ['LAKEWRIGHT_TASK'])['attempt']\nassert n >= 2, n\n",
+    )
+    run_id = start(alice, python("flaky", "/code/flaky.py", max_retries=2, min_retry_interval_millis=60_000))
+    until(lambda: state_of(alice, run_id, "flaky") == "WAITING")
+    platform.clock.advance(59)
+    assert state_of(alice, run_id, "flaky") == "WAITING"
+    platform.clock.advance(1)
+    until(lambda: alice.jobs.get_run(run_id).tasks[0].attempt_number == 2)
+    platform.clock.advance(60)
+    run = ended(alice, run_id)
+    assert run.state.result_state.value == "SUCCESS"
+    attempts = alice.jobs.get_run(run_id, include_history=True).tasks
+    assert [(t.attempt_number, t.state.result_state.value) for t in attempts] == [
+        (0, "FAILED"),
+        (1, "FAILED"),
+        (2, "SUCCESS"),
+    ]
+    assert len({t.run_id for t in attempts}) == 3
+
+
+def test_retries_end(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/bad.py", "raise SystemExit(4)\n")
+    run = ended(alice, start(alice, python("bad", "/code/bad.py", max_retries=1)))
+    assert run.state.result_state.value == "FAILED"
+    assert run.tasks[0].attempt_number == 1
+
+
+def test_a_task_that_takes_too_long_is_killed_with_all_it_started(alice: Any, shelf: Shelf, platform: Any) -> None:
+    shelf.write(
+        "/code/slow.py",
+        "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\ntime.sleep(600)\n",
+    )
+    run_id = start(alice, python("slow", "/code/slow.py", timeout_seconds=60))
+    until(lambda: state_of(alice, run_id, "slow") == "RUNNING")
+    until(lambda: platform.the(Launcher).live()[0].pid)
+    guardian = psutil.Process(platform.the(Launcher).live()[0].pid)
+    platform.clock.advance(61)
+    run = ended(alice, run_id)
+    assert run.state.result_state.value == "TIMEDOUT"
+    assert run.tasks[0].state.result_state.value == "TIMEDOUT"
+    assert platform.the(Launcher).live() == []
+    until(lambda: not guardian.is_running())
+
+
+def test_a_job_that_takes_too_long_is_stopped_with_everything_in_it(alice: Any, shelf: Shelf, platform: Any) -> None:
+    shelf.write("/code/slow.py", "import time\ntime.sleep(600)\n")
+    tasks = [python("slow", "/code/slow.py"), python("tidy", "/code/slow.py", after=("slow",), run_if=RunIf.ALL_DONE)]
+    run_id = start(alice, *tasks, timeout_seconds=60)
+    until(lambda: state_of(alice, run_id, "slow") == "RUNNING")
+    platform.clock.advance(61)
+    run = ended(alice, run_id)
+    assert run.state.result_state.value == "TIMEDOUT"
+    assert results(run) == {"slow": "CANCELED", "tidy": "CANCELED"}
+
+
+def test_cancelling_a_run_kills_what_runs_and_still_lets_the_cleanup_run(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/slow.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    shelf.write("/code/ok.py", "print('cleaned')\n")
+    tasks = [
+        python("slow", "/code/slow.py"),
+        python("next", "/code/ok.py", after=("slow",)),
+        python("cleanup", "/code/ok.py", after=("slow",), run_if=RunIf.ALL_DONE),
+    ]
+    run_id = start(alice, *tasks)
+    until(lambda: state_of(alice, run_id, "slow") == "RUNNING")
+    run = alice.jobs.cancel_run_and_wait(run_id)
+    assert run.state.result_state.value == "CANCELED"
+    assert run.status.termination_details.code.value == "USER_CANCELED"
+    assert results(run) == {"slow": "CANCELED", "next": "UPSTREAM_CANCELED", "cleanup": "SUCCESS"}
+    alice.jobs.cancel_run(run_id)
+    assert alice.jobs.get_run(run_id).state.result_state.value == "CANCELED"
+
+
+def test_one_task_can_be_cancelled_by_its_own_run_id(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/slow.py", "import time\ntime.sleep(600)\n")
+    shelf.write("/code/ok.py", "")
+    run_id = start(alice, python("slow", "/code/slow.py"), python("fine", "/code/ok.py"))
+    until(lambda: state_of(alice, run_id, "slow") == "RUNNING")
+    alice.jobs.cancel_run(next(t.run_id for t in alice.jobs.get_run(run_id).tasks if t.task_key == "slow"))
+    assert results(ended(alice, run_id)) == {"slow": "CANCELED", "fine": "SUCCESS"}
+
+
+def test_a_run_over_the_limit_is_skipped_or_queued(alice: Any, shelf: Shelf, platform: Any) -> None:
+    shelf.write("/code/slow.py", "import time\ntime.sleep(600)\n")
+    job_id = alice.jobs.create(name="one at a time", tasks=[python("slow", "/code/slow.py")]).job_id
+    first = alice.jobs.run_now(job_id).run_id
+    skipped = alice.jobs.get_run(alice.jobs.run_now(job_id).run_id)
+    assert skipped.state.life_cycle_state.value == "SKIPPED"
+    assert skipped.state.result_state.value == "MAXIMUM_CONCURRENT_RUNS_REACHED"
+    queued = alice.jobs.run_now(job_id, queue=QueueSettings(enabled=True)).run_id
+    platform.clock.advance(1)
+    later = alice.jobs.run_now(job_id, queue=QueueSettings(enabled=True)).run_id
+    assert alice.jobs.get_run(queued).status.queue_details.code.value == "MAX_CONCURRENT_RUNS_REACHED"
+    alice.jobs.cancel_run_and_wait(first)
+    until(lambda: alice.jobs.get_run(queued).status.state.value == "RUNNING")
+    assert alice.jobs.get_run(later).status.state.value == "QUEUED"
+    alice.jobs.cancel_all_runs(job_id=job_id, all_queued_runs=True)
+    assert ended(alice, later).state.result_state.value == "CANCELED"
+    assert ended(alice, queued).state.result_state.value == "CANCELED"
+
+
+def test_one_idempotency_token_makes_one_run(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "")
+    job_id = alice.jobs.create(name="j", tasks=[python("a", "/code/ok.py")]).job_id
+    first = alice.jobs.run_now(job_id, idempotency_token="t").run_id
+    assert alice.jobs.run_now(job_id, idempotency_token="t").run_id == first
+    ended(alice, first)
+    assert alice.jobs.run_now(job_id, idempotency_token="t").run_id == first
+    assert len(list(alice.jobs.list_runs(job_id=job_id))) == 1
+    alice.jobs.delete_run(first)
+    with pytest.raises(InvalidParameterValue, match="has been deleted"):
+        alice.jobs.run_now(job_id, idempotency_token="t")
+
+
+def test_a_one_time_run_is_no_job(alice: Any, people: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "print('once')\n")
+    submitted = [SubmitTask(task_key="a", spark_python_task=SparkPythonTask(python_file="/code/ok.py"))]
+    run = alice.jobs.submit_and_wait(tasks=submitted, idempotency_token="s")
+    assert (run.run_name, run.run_type.value, run.state.result_state.value) == ("Untitled", "SUBMIT_RUN", "SUCCESS")
+    assert alice.jobs.submit(tasks=submitted, idempotency_token="s").run_id == run.run_id
+    assert list(alice.jobs.list()) == []
+    assert [r.run_id for r in alice.jobs.list_runs()] == [run.run_id]
+    with pytest.raises(PermissionDenied):
+        people.person("bob").client.jobs.get_run(run.run_id)
+
+
+def test_a_missing_run_is_told_as_the_sdk_expects(served: Any, people: Any) -> None:
+    admin = people.admin.client
+    with pytest.raises(ResourceDoesNotExist, match="Run 5 does not exist"):
+        admin.jobs.get_run(5)
+    with pytest.raises(ResourceDoesNotExist, match="Run 5 does not exist"):
+        admin.jobs.get_run_output(5)
+    with pytest.raises(PermissionDenied):
+        people.person("bob").client.jobs.get_run(5)
+
+
+def test_parameters_reach_the_task_by_their_precedence(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/say.py", "import sys\nprint(sys.argv[1:])\n")
+    job_id = alice.jobs.create(
+        name="p",
+        parameters=[
+            JobParameterDefinition("day", "{{job.start_time.iso_date}}"),
+            JobParameterDefinition("who", "nobody"),
+        ],
+        tasks=[python("a", "/code/say.py", "--day={{job.parameters.day}}", "{{job.parameters.who}}", "{{ keep }}")],
+    ).job_id
+    run = ended(alice, alice.jobs.run_now(job_id, job_parameters={"who": "bob"}).run_id)
+    assert said(alice, run, "a") == "['--day=2025-10-09', 'bob', '{{ keep }}']\n"
+    assert [(p.name, p.value) for p in run.job_parameters] == [("day", "2025-10-09"), ("who", "bob")]
+    again = ended(alice, alice.jobs.run_now(job_id, python_params=["only", "{{job.parameters.who}}"]).run_id)
+    assert said(alice, again, "a") == "['only', 'nobody']\n"
+    assert again.overriding_parameters.python_params == ["only", "{{job.parameters.who}}"]
+    with pytest.raises(InvalidParameterValue, match="no parameter 'x'"):
+        alice.jobs.run_now(job_id, job_parameters={"x": "1"})
+
+
+def test_a_reference_to_nothing_fails_the_task_before_it_starts(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "")
+    run = ended(alice, start(alice, python("a", "/code/ok.py", "{{tasks.a.values.nope}}")))
+    assert run.tasks[0].status.termination_details.code.value == "INVALID_RUN_CONFIGURATION"
+    assert "does not exist" in run.tasks[0].state.state_message
+
+
+def test_missing_code_fails_the_task_and_says_so(alice: Any, shelf: Shelf) -> None:
+    run = ended(alice, start(alice, python("a", "/code/nowhere.py")))
+    assert run.tasks[0].status.termination_details.code.value in ("RESOURCE_NOT_FOUND", "INTERNAL_ERROR")
+
+
+def test_only_runs_the_tasks_that_were_named(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "")
+    tasks = [
+        python("a", "/code/ok.py"),
+        python("b", "/code/ok.py", after=("a",)),
+        python("c", "/code/ok.py", after=("b",)),
+    ]
+    job_id = alice.jobs.create(name="j", tasks=tasks).job_id
+    run = ended(alice, alice.jobs.run_now(job_id, only=["b+"]).run_id)
+    assert results(run) == {"b": "SUCCESS", "c": "SUCCESS"}
+
+
+def test_a_disabled_task_is_left_out(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "")
+    run = ended(alice, start(alice, python("off", "/code/ok.py", disabled=True), python("on", "/code/ok.py")))
+    assert results(run) == {"off": "DISABLED", "on": "SUCCESS"}
+
+
+SET = """
+import json, os, urllib.request
+def call(method, path, body=None, token=os.environ["DATABRICKS_TOKEN"]):
+    request = urllib.request.Request(os.environ["DATABRICKS_HOST"] + path, method=method,
+        data=json.dumps(body).encode() if body is not None else None, headers={"Authorization": "Bearer " + token,
+        "Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.loads(answer.read())
+"""
+
+
+def test_task_values_flow_downstream_and_into_conditions(alice: Any, shelf: Shelf, served: Any) -> None:
+    shelf.write("/code/set.py", SET + "call('POST', '/api/2.2/jobs/runs/task-values', {'key': 'rows', 'value': 12})\n")
+    shelf.write(
+        "/code/get.py",
+        SET + "import sys\nprint(sys.argv[1], call('GET', '/api/2.2/jobs/runs/task-values?task_key=set&key=rows'))\n",
+    )
+    condition = ConditionTask(ConditionTaskOp.GREATER_THAN, "{{tasks.set.values.rows}}", "10")
+    tasks = [
+        python("set", "/code/set.py"),
+        Task("many", condition_task=condition, depends_on=[TaskDependency("set")]),
+        Task(
+            "big", spark_python_task=SparkPythonTask("/code/get.py", ["{{tasks.set.values.rows}}"]),
+            depends_on=[TaskDependency("many", "true")],
+        ),
+        Task("small", spark_python_task=SparkPythonTask("/code/get.py"), depends_on=[TaskDependency("many", "false")]),
+    ]  # fmt: skip
+    run = ended(alice, start(alice, *tasks))
+    assert results(run) == {"set": "SUCCESS", "many": "SUCCESS", "big": "SUCCESS", "small": "EXCLUDED"}
+    assert said(alice, run, "big") == "12 {'value': 12}\n"
+    many = next(t for t in run.tasks if t.task_key == "many")
+    assert (many.condition_task.left, many.condition_task.outcome) == ("12", "true")
+    assert run.state.result_state.value == "SUCCESS"
+
+
+def test_a_tasks_token_is_its_principals_and_ends_with_the_task(served: Any, people: Any, shelf: Shelf) -> None:
+    sp = people.service_principal("sp_train")
+    shelf.write("/code/who.py", SET + "print(call('GET', '/api/2.0/preview/scim/v2/Me')['userName'])\nopen('t', 'w')\n")
+    shelf.write(
+        "/code/leak.py",
+        "import base64, os\nprint(base64.b64encode(os.environ['DATABRICKS_TOKEN'][:-1].encode()).decode())\n",
+    )
+    admin = people.admin.client
+    job_id = admin.jobs.create(
+        name="j",
+        run_as=JobRunAs(service_principal_name=sp.name),
+        tasks=[python("who", "/code/who.py"), python("leak", "/code/leak.py")],
+    ).job_id
+    run = ended(admin, admin.jobs.run_now(job_id).run_id)
+    assert said(admin, run, "who") == f"{sp.name}\n"
+    secrets = served.platform.snapshot(
+        lambda ctx: ctx.tx.all("SELECT principal_id, revoked_at FROM tokens WHERE kind = 'task'")
+    )
+    assert {row["principal_id"] for row in secrets} == {sp.id}
+    assert all(row["revoked_at"] is not None for row in secrets)
+
+
+def test_a_token_printed_by_a_task_is_not_in_its_logs(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/leak.py", "import os\nprint('it is', os.environ['DATABRICKS_TOKEN'])\n")
+    run = ended(alice, start(alice, python("leak", "/code/leak.py")))
+    assert "lwt_" not in said(alice, run, "leak")
+    assert said(alice, run, "leak").startswith("it is ")
+
+
+def test_only_a_running_task_sets_values_and_only_its_own(served: Any, people: Any) -> None:
+    with pytest.raises(PermissionDenied, match="own token"):
+        people.admin.do("POST", "/api/2.2/jobs/runs/task-values", key="k", value=1)
+
+
+def test_what_the_platform_did_is_in_the_audit_trail_with_owner_and_executor(
+    served: Any, people: Any, shelf: Shelf
+) -> None:
+    sp = people.service_principal("sp_train")
+    shelf.write("/code/me.py", SET + "call('GET', '/api/2.0/preview/scim/v2/Me')\n")
+    admin = people.admin.client
+    tasks = [python("a", "/code/me.py")]
+    job_id = admin.jobs.create(name="j", run_as=JobRunAs(service_principal_name=sp.name), tasks=tasks).job_id
+    ended(admin, admin.jobs.run_now(job_id).run_id)
+    trail = served.platform.snapshot(
+        lambda ctx: ctx.tx.all("SELECT action, who_name, run_as FROM audit WHERE service = 'jobs' ORDER BY seq")
+    )
+    assert [tuple(row) for row in trail if row["action"] in ("create", "runNow", "runStart", "runSucceeded")] == [
+        ("create", "admin", ""),
+        ("runStart", "admin", sp.name),
+        ("runNow", "admin", ""),
+        ("runSucceeded", "admin", sp.name),
+    ] or {tuple(row) for row in trail} >= {("runStart", "admin", sp.name), ("runSucceeded", "admin", sp.name)}
+    by_task = served.platform.snapshot(lambda ctx: ctx.tx.all("SELECT who FROM audit WHERE who = ?", sp.id))
+    assert by_task
+
+
+def test_a_task_may_run_another_job_and_ends_as_that_run_ends(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/say.py", "import sys\nprint(sys.argv[1])\n")
+    child = alice.jobs.create(
+        name="child",
+        parameters=[JobParameterDefinition("x", "0")],
+        tasks=[python("a", "/code/say.py", "{{job.parameters.x}}")],
+    ).job_id
+    parent = Task("call", run_job_task=RunJobTask(child, job_parameters={"x": "{{job.run_id}}"}))
+    run = ended(alice, start(alice, parent))
+    assert results(run) == {"call": "SUCCESS"}
+    child_run = alice.jobs.get_run(alice.jobs.get_run_output(run.tasks[0].run_id).run_job_output.run_id)
+    assert (child_run.trigger.value, child_run.trigger_info.run_id) == ("RUN_JOB_TASK", run.tasks[0].run_id)
+    assert said(alice, child_run, "a") == f"{run.run_id}\n"
+
+
+def test_a_child_needs_the_right_to_run_it_and_never_itself(served: Any, people: Any, alice: Any, shelf: Shelf) -> None:
+    child = people.admin.client.jobs.create(name="not yours", tasks=[]).job_id
+    run = ended(alice, start(alice, Task("call", run_job_task=RunJobTask(child))))
+    assert "CAN_MANAGE_RUN" in run.tasks[0].state.state_message
+    job_id = alice.jobs.create(name="loop").job_id
+    alice.jobs.update(job_id, new_settings=JobSettings(tasks=[Task("me", run_job_task=RunJobTask(job_id))]))
+    run = ended(alice, alice.jobs.run_now(job_id).run_id)
+    assert "would start itself" in run.tasks[0].state.state_message
+
+
+def test_a_repair_runs_what_failed_again_and_keeps_the_rest(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "")
+    shelf.write("/code/bad.py", "raise SystemExit(1)\n")
+    tasks = [
+        python("a", "/code/ok.py"),
+        python("b", "/code/bad.py", after=("a",)),
+        python("c", "/code/ok.py", after=("b",)),
+    ]
+    job_id = alice.jobs.create(name="j", tasks=tasks).job_id
+    before = ended(alice, alice.jobs.run_now(job_id).run_id)
+    assert results(before) == {"a": "SUCCESS", "b": "FAILED", "c": "UPSTREAM_FAILED"}
+    shelf.write("/code/bad.py", "print('{{job.repair_count}}')\n")
+    repair_id = alice.jobs.repair_run(before.run_id, rerun_all_failed_tasks=True).response.repair_id
+    after = ended(alice, before.run_id)
+    assert results(after) == {"a": "SUCCESS", "b": "SUCCESS", "c": "SUCCESS"}
+    assert after.state.result_state.value == "SUCCESS"
+    assert after.tasks[0].run_id == before.tasks[0].run_id
+    history = alice.jobs.get_run(before.run_id, include_history=True).repair_history
+    assert [(h.type.value, h.id, h.state.result_state.value) for h in history] == [
+        ("ORIGINAL", None, "FAILED"),
+        ("REPAIR", repair_id, "SUCCESS"),
+    ]
+    assert len(history[1].task_run_ids) == 2
+    with pytest.raises(InvalidParameterValue, match="latest_repair_id"):
+        alice.jobs.repair_run(before.run_id, rerun_tasks=["b"])
+    alice.jobs.repair_run(before.run_id, rerun_tasks=["c"], latest_repair_id=repair_id)
+    assert ended(alice, before.run_id).state.result_state.value == "SUCCESS"
+
+
+def test_runs_are_listed_newest_first_to_those_who_may_see_them(alice: Any, people: Any, platform: Any) -> None:
+    job_id = alice.jobs.create(name="empty").job_id
+    made = []
+    for _ in range(5):
+        made.append(alice.jobs.run_now(job_id).run_id)
+        platform.clock.advance(1)
+    assert [r.run_id for r in alice.jobs.list_runs(limit=2)] == made[::-1]
+    assert [r.run_id for r in people.admin.client.jobs.list_runs(job_id=job_id, completed_only=True)] == made[::-1]
+    assert list(people.person("bob").client.jobs.list_runs()) == []
+    since = alice.jobs.get_run(made[3]).start_time
+    assert [r.run_id for r in alice.jobs.list_runs(start_time_from=since)] == [made[4], made[3]]
+    with pytest.raises(InvalidParameterValue):
+        list(alice.jobs.list_runs(active_only=True, completed_only=True))
+
+
+def test_deleting_a_job_keeps_its_history_readable(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/ok.py", "print('kept')\n")
+    run = ended(alice, start(alice, python("a", "/code/ok.py")))
+    alice.jobs.delete(run.job_id)
+    assert said(alice, alice.jobs.get_run(run.run_id), "a") == "kept\n"

@@ -145,7 +145,7 @@ class Task(Part):
     description: str | None = None
     depends_on: list[Dependency] = Field(default_factory=list[Dependency])
     run_if: RunIf = "ALL_SUCCESS"
-    disabled: bool = False
+    disabled: bool | None = None
     notebook_task: NotebookTask | None = None
     spark_python_task: SparkPythonTask | None = None
     condition_task: ConditionTask | None = None
@@ -154,9 +154,9 @@ class Task(Part):
     environment_key: str | None = None
     disable_auto_optimization: bool | None = None
     """Accepted as it is: we never retry or resize on our own account."""
-    max_retries: Annotated[int, Field(ge=-1)] = 0
-    min_retry_interval_millis: Annotated[int, Field(ge=0)] = 0
-    retry_on_timeout: bool = False
+    max_retries: Annotated[int, Field(ge=-1)] | None = None
+    min_retry_interval_millis: Annotated[int, Field(ge=0)] | None = None
+    retry_on_timeout: bool | None = None
     timeout_seconds: Annotated[int, Field(ge=0)] = 0
     email_notifications: Silent = Silent()
     webhook_notifications: Silent = Silent()
@@ -171,7 +171,9 @@ class Task(Part):
 
     @property
     def retry_policy(self) -> graph.RetryPolicy:
-        return graph.RetryPolicy(self.max_retries, self.min_retry_interval_millis, self.retry_on_timeout)
+        return graph.RetryPolicy(
+            self.max_retries or 0, self.min_retry_interval_millis or 0, bool(self.retry_on_timeout)
+        )
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Task":
@@ -342,9 +344,8 @@ def show(settings: Settings) -> dict[str, Any]:
 
 def show_task(task: Task) -> dict[str, Any]:
     shown = task.model_dump(mode="json", exclude_none=True)
-    for name in ("depends_on", "disabled", "max_retries", "min_retry_interval_millis", "retry_on_timeout"):
-        if name not in task.model_fields_set and not shown[name]:
-            del shown[name]
+    if not task.depends_on:
+        del shown["depends_on"]
     for name, field in ((task.kind, "parameters"), (task.kind, "base_parameters"), (task.kind, "job_parameters")):
         if shown[name].get(field) in ([], {}):
             del shown[name][field]
