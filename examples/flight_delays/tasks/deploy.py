@@ -9,11 +9,11 @@ from flight_delays import release, serving, workspace
 
 
 def main() -> None:
-    names, more = workspace.read_arguments(None, "version", "approval")
+    names, more = workspace.read_arguments(None, "version", "readers")
     version = int(more["version"])
-    release.carry_out(names, more["approval"], version)
+    release.go_live(names, version)
     print(f"{release.CHAMPION} of {names.model} is version {version}")
-    serving.put_live(names, version)
+    serving.put_live(names, version, readers=more["readers"])
     print(f"endpoint {names.endpoint} answers with version {version}")
 
 

@@ -14,10 +14,12 @@ ENDPOINTS = "/api/2.0/serving-endpoints"
 PATIENCE_SECONDS = 120
 
 
-def put_live(names: Names, version: int) -> None:
-    """Creates the endpoint, or moves it to this version, and waits until it answers with it."""
+def put_live(names: Names, version: int, readers: str) -> None:
+    """Creates the endpoint for a group of readers, or moves it to this version, and waits until it answers with it."""
     if _state(names) is None:
-        workspace.call("POST", ENDPOINTS, {"name": names.endpoint, "config": _config(names, version)})
+        made = workspace.call("POST", ENDPOINTS, {"name": names.endpoint, "config": _config(names, version)})
+        access = {"access_control_list": [{"group_name": readers, "permission_level": "CAN_QUERY"}]}
+        workspace.call("PATCH", f"/api/2.0/permissions/serving-endpoints/{made['id']}", access)
     else:
         workspace.call("PUT", f"{ENDPOINTS}/{names.endpoint}/config", _config(names, version))
     until = time.monotonic() + PATIENCE_SECONDS
