@@ -26,7 +26,9 @@ def main() -> None:
         mlflow.log_params({"training_rows": len(rows), **span.describe()})
         started = time.monotonic()
         estimator = candidates.fit(candidate, rows)
-        seen = evaluation.scores(candidates.labels(rows), estimator.predict_proba(candidates.inputs(rows))[:, 1])
+        seen = evaluation.scores(
+            candidates.labels(rows), candidates.late_probability(estimator, candidates.inputs(rows))
+        )
         mlflow.log_metrics({f"training_{name}": value for name, value in seen.items()})
         mlflow.log_metric("fit_seconds", time.monotonic() - started)
         model_id = tracking.log_model(estimator, candidate, rows)

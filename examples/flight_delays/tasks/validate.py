@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _late_probability(uri: str, inputs):
-    return mlflow.sklearn.load_model(uri).predict_proba(inputs)[:, 1]
+    return candidates.late_probability(mlflow.sklearn.load_model(uri), inputs)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,20 @@ def fit(candidate: Candidate, rows: pa.Table) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
+    from threadpoolctl import threadpool_limits
 
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
     columns = ColumnTransformer([("codes", codes, CATEGORIES)], remainder="passthrough")
-    return make_pipeline(columns, candidate.estimator()).fit(inputs(rows), labels(rows))
+    # One thread each: the candidates train side by side, and OpenMP's threads spin when they must share a core.
+    with threadpool_limits(1):
+        return make_pipeline(columns, candidate.estimator()).fit(inputs(rows), labels(rows))
+
+
+def late_probability(model: Any, frame: pd.DataFrame) -> np.ndarray:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return model.predict_proba(frame)[:, 1]
 
 
 _SKLEARN = {
@@ -65,7 +75,7 @@ def _lightgbm() -> Any:
     from lightgbm import LGBMClassifier
 
     sampling = {"subsample": 0.8, "subsample_freq": 1, "colsample_bytree": 0.7}
-    return LGBMClassifier(**_LIGHTGBM, **sampling, n_jobs=2, deterministic=True, verbose=-1, random_state=7)
+    return LGBMClassifier(**_LIGHTGBM, **sampling, n_jobs=1, deterministic=True, verbose=-1, random_state=7)
 
 
 _COMMON = ("mlflow", "scikit-learn", "pandas", "numpy", "cloudpickle")
