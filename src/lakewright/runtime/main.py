@@ -1,11 +1,24 @@
-"""Where a task begins: the entries that a forked process runs, `script` for a Python file and `notebook` for a notebook."""
+"""Where a task begins: the entries that a forked process runs, `script` for a Python file and `notebook` for a notebook.
+
+Beside its exit code, a task leaves in its result folder:
+
+    outcome.json     {"notebook_output": {"result", "truncated"} | null, "error": last line | null, "error_trace": … | null}
+    notebook.ipynb   the executed copy of a notebook
+"""
 
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import sys
-from types import ModuleType, TracebackType
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from lakewright.runtime import traces
+
+RESULT_LIMIT = 5 << 20
 
 
 def script(argv: list[str]) -> int:
@@ -14,19 +27,52 @@ def script(argv: list[str]) -> int:
     sys.argv = [path, *arguments]
     path = os.path.abspath(path)
     sys.path.insert(0, os.path.dirname(path))
-    module = fresh_main(path)
+    _surround()
+    module = _fresh_main(path)
     try:
         with open(path, "rb") as file:
             code = compile(file.read(), path, "exec")
         exec(code, module.__dict__)  # noqa: S102 (running the task is what this is for)
     except Exception as error:
-        error.__traceback__ = below(error.__traceback__, path)
-        sys.excepthook(type(error), error, error.__traceback__)
+        traces.show(error)
+        leave(error=error)
         return 1
+    leave()
     return 0
 
 
-def fresh_main(path: str) -> ModuleType:
+def notebook(argv: list[str]) -> int:
+    """Runs a notebook's cells; its parameters are the task's."""
+    from lakewright.runtime import notebooks, sources, surroundings
+    from lakewright.runtime.shell import shell_of
+
+    path = os.path.abspath(argv[0])
+    sys.argv = [path]
+    sys.path.insert(0, os.path.dirname(path))
+    _surround()
+    module = _fresh_main(path)
+    try:
+        cells = sources.read(path, Path(path).read_text())
+    except (OSError, sources.NotANotebook) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        leave(error=error)
+        return 1
+    book = notebooks.Notebook(path, cells, shell_of(module))
+    module.__dict__.update(surroundings.names(), __lakewright_run_sql__=notebooks.run_sql)
+    outcome = book.run()
+    _result("notebook.ipynb", book.executed())
+    leave(exit_value=outcome.exit, error=outcome.error, notebook=True)
+    return 0 if outcome.error is None else 1
+
+
+def _surround() -> None:
+    """`databricks.sdk.runtime` and `pyspark.sql`, for code that imports what a notebook finds by itself."""
+    from lakewright.runtime import hooks
+
+    hooks.install()
+
+
+def _fresh_main(path: str) -> ModuleType:
     """A new `__main__`, so that what pickles or spawns by it finds the task's code and not the zygote's."""
     module = ModuleType("__main__")
     module.__dict__.update(__file__=path, __builtins__=builtins, __spec__=None)
@@ -34,9 +80,18 @@ def fresh_main(path: str) -> ModuleType:
     return module
 
 
-def below(trace: TracebackType | None, path: str) -> TracebackType | None:
-    """The traceback from the task's own file on."""
-    at = trace
-    while at is not None and at.tb_frame.f_code.co_filename != path:
-        at = at.tb_next
-    return at
+def leave(exit_value: str | None = None, error: BaseException | None = None, *, notebook: bool = False) -> None:
+    """Writes the outcome for whoever asks how the task went."""
+    output = None
+    if notebook:
+        value = (exit_value or "").encode()
+        output = {"result": value[:RESULT_LIMIT].decode(errors="ignore"), "truncated": len(value) > RESULT_LIMIT}
+    trace = None if error is None else traces.text(error)
+    last = None if error is None else traceback.format_exception_only(error)[-1].strip()
+    _result("outcome.json", json.dumps({"notebook_output": output, "error": last, "error_trace": trace}))
+
+
+def _result(name: str, content: str) -> None:
+    folder = os.environ.get("LAKEWRIGHT_RESULT")
+    if folder is not None:
+        Path(folder, name).write_text(content)

@@ -192,7 +192,7 @@ def _answer(entry: str, argv: list[str]) -> int:
 def _code_of(leaving: SystemExit) -> int:
     if leaving.code is None or isinstance(leaving.code, int):
         return (leaving.code or 0) & 0xFF
-    print(leaving.code, file=sys.stderr)
+    sys.stderr.write(f"{leaving.code}\n")
     return 1
 
 
