@@ -10,6 +10,7 @@ from lakewright import (
     catalog,
     identity,
     jobs,
+    models,
     observe,
     storage,
     tracking,
@@ -27,6 +28,7 @@ CAPABILITIES = (
     observe,
     jobs,
     tracking,
+    models,
 )
 """Importing a capability declares its operations. Lower ones first: `install` may use what those provide."""
 

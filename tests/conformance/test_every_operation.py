@@ -60,7 +60,10 @@ def fields_of(operation, planted):
             values[name] = something(info.annotation)
     for dotted in [name for name in values if "." in name]:
         outer, inner = dotted.split(".")
-        values[outer][inner] = values.pop(dotted)
+        if isinstance(values[outer], str):  # a name whose front part is the object: {name.schema}
+            values[outer] = f"{values.pop(dotted)}.something"
+        else:
+            values[outer][inner] = values.pop(dotted)
     return values
 
 

@@ -4,7 +4,7 @@ from lakewright.models.separation import Actor, Part, enough, refusal
 
 ANN = Actor("1", "ann", "user")
 BOB = Actor("2", "bob", "user")
-ROBOT = Actor("9", "trainer", "service_principal", answers_for=frozenset({"1"}))
+ROBOT = Actor("9", "trainer", "service_principal", hands=frozenset({"1", "trainers"}))
 
 
 def test_somebody_else_may_approve():
@@ -21,6 +21,13 @@ def test_whoever_had_a_hand_in_it_may_not(did):
 def test_who_answers_for_the_service_principal_that_made_it_may_not():
     assert refusal(ANN, [Part(ROBOT, "registered version 3")]) == (
         "ann answers for trainer, which registered version 3, and cannot approve it"
+    )
+
+
+def test_who_may_run_things_as_it_through_a_group_may_not_either():
+    eve = Actor("3", "eve", "user", ids=frozenset({"3", "trainers"}))
+    assert refusal(eve, [Part(ROBOT, "logged its run")]) == (
+        "eve answers for trainer, which logged its run, and cannot approve it"
     )
 
 

@@ -32,6 +32,13 @@ class JobLimits(BaseModel):
     )
 
 
+class ModelSettings(BaseModel):
+    keep_live_days: float = Field(
+        default=90, description="Days for which a model version that was live cannot be deleted."
+    )
+    keep_deleted_days: float = Field(default=7, description="Days that the files of a deleted model version are kept.")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
@@ -54,6 +61,7 @@ class Settings(BaseSettings):
     jobs: JobLimits = Field(default_factory=JobLimits, description="How tasks of jobs are run.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
+    models: ModelSettings = Field(default_factory=ModelSettings, description="Registered models.")
 
     @property
     def sqlite_path(self) -> Path:

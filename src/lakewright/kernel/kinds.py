@@ -47,6 +47,8 @@ class Kind(Generic[S]):
         self.also_called = also_called
         self.rights: dict[str, Right] = {}
         self.uses_levels = False
+        self.before_delete: Callable[[Ctx, Obj[S]], None] | None = None
+        """Called for each object of this kind that is about to go, also with something above it; may refuse by a Fault."""
 
     def __repr__(self) -> str:
         return f"Kind({self.name!r})"

@@ -229,12 +229,28 @@ def delete(ctx: Ctx, obj: Obj[Any], *, cascade: bool = False) -> None:
         raise Conflict(
             f"{obj.kind} '{obj.full_name}' is not empty; delete what is in it first or force it", code="INVALID_STATE"
         )
+    _ask_before_delete(ctx, obj)
     ctx.tx.run(
         "UPDATE objects SET deleted_at = ?, updated_at = ?, updated_by = ? WHERE deleted_at IS NULL AND id IN"
         " (SELECT object_id FROM ancestry WHERE ancestor_id = ?)",
         ctx.now(), ctx.now(), ctx.principal.id, obj.id,
     )  # fmt: skip
     policy.bump(ctx.tx)
+
+
+def _ask_before_delete(ctx: Ctx, obj: Obj[Any]) -> None:
+    asked = sorted({kind.name for kind in KINDS.values() if kind.before_delete is not None})
+    if not asked:
+        return
+    rows = ctx.tx.all(
+        f"SELECT {', '.join(f'o.{c.strip()}' for c in COLUMNS.split(','))} FROM objects o JOIN ancestry a ON"
+        f" a.object_id = o.id WHERE a.ancestor_id = ? AND o.deleted_at IS NULL AND o.kind IN ({', '.join('?' * len(asked))})",
+        obj.id, *asked,
+    )  # fmt: skip
+    for row in rows:
+        kind = KINDS[str(row["kind"])]
+        assert kind.before_delete is not None
+        kind.before_delete(ctx, loaded(kind, row))
 
 
 def new_id(kind: Kind[Any]) -> str:

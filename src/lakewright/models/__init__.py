@@ -1,1 +1,15 @@
 """Models: registered, versioned, carded, gated, approved by somebody else, released, and on record for what was live."""
+
+from lakewright.jobs.gates import ModelGate
+from lakewright.kernel.platform import Platform
+from lakewright.models import aliases, approvals, cards, gates, mlflow_api, policies, registered, release, versions
+from lakewright.models.job_gate import JobGate
+
+
+def install(platform: Platform) -> None:
+    platform.provide(JobGate(), as_type=ModelGate)
+
+
+__all__ = [
+    "aliases", "approvals", "cards", "gates", "install", "mlflow_api", "policies", "registered", "release", "versions",
+]  # fmt: skip

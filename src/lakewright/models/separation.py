@@ -6,17 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody who did something, and the people who answer for them when they are a service principal."""
+    """Somebody who did something."""
 
     id: str
     name: str
     kind: str
-    answers_for: frozenset[str] = frozenset()
-    """Ids of those who own, manage or created the service principal."""
-
-    @property
-    def hands(self) -> frozenset[str]:
-        return self.answers_for | {self.id}
+    ids: frozenset[str] = frozenset()
+    """Their own id and every group they are in."""
+    hands: frozenset[str] = frozenset()
+    """Of a service principal: the people and groups who made it, manage it or may run things as it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def refusal(approver: Actor, parts: Iterable[Part]) -> str | None:
     for part in parts:
         if part.actor.id == approver.id:
             return f"{approver.name} {part.did} and cannot approve it: somebody else has to"
-        if approver.id in part.actor.hands:
+        if not part.actor.hands.isdisjoint(approver.ids | {approver.id}):
             return f"{approver.name} answers for {part.actor.name}, which {part.did}, and cannot approve it"
     return None
 

@@ -1,0 +1,107 @@
+"""What was live when: which version, where, with what share, who moved it, who approved it, and why."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import BadState
+from lakewright.kernel.objects import Obj
+
+DAY_MS = 86_400_000
+
+
+def went_live(
+    ctx: Ctx,
+    model: Obj[Any],
+    version: int,
+    target: str,
+    *,
+    share: float = 1.0,
+    approval_id: str | None = None,
+    approved_by: Sequence[str] = (),
+    reason: str = "",
+) -> None:
+    """`version` is live at `target` from now on: an alias (`alias:champion`) or an endpoint (`endpoint:delays`).
+
+    What was live there before ends now, unless `share` is less than 1: traffic is then split, and `ended` ends a part.
+    """
+    if share >= 1.0:
+        ended(ctx, model, target)
+    ctx.tx.run(
+        "INSERT INTO registry_deployments (id, model_id, full_name, version, target, share, live_from, live_until,"
+        " moved_by, approval_id, approved_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?)",
+        str(uuid4()), model.id, model.full_name, version, target, share, ctx.now(), ctx.principal.id, approval_id,
+        orjson.dumps(list(approved_by)).decode(), reason,
+    )  # fmt: skip
+    ctx.emit("models.live", model.id, {"full_name": model.full_name, "version": version, "target": target})
+
+
+def ended(ctx: Ctx, model: Obj[Any], target: str, version: int | None = None) -> None:
+    """Nothing of this model (or this version of it) is live at the target any longer."""
+    only = "" if version is None else f" AND version = {int(version)}"
+    ctx.tx.run(
+        f"UPDATE registry_deployments SET live_until = ? WHERE model_id = ? AND target = ? AND live_until IS NULL{only}",
+        ctx.now(), model.id, target,
+    )  # fmt: skip
+
+
+def live(ctx: Ctx, model_id: str, version: int | None = None) -> list[str]:
+    """Where it is live now."""
+    rows = ctx.tx.all(
+        "SELECT DISTINCT target, version FROM registry_deployments WHERE model_id = ? AND live_until IS NULL ORDER BY target",
+        model_id,
+    )
+    return [str(r["target"]) for r in rows if version is None or int(r["version"]) == version]
+
+
+def previous(ctx: Ctx, model_id: str, target: str, current: int) -> int | None:
+    """The version that was live there before the current one first was: rolling back twice goes back twice."""
+    found = ctx.tx.scalar(
+        "SELECT version FROM registry_deployments WHERE model_id = ? AND target = ? AND live_from <"
+        " (SELECT MIN(live_from) FROM registry_deployments WHERE model_id = ? AND target = ? AND version = ?)"
+        " ORDER BY live_from DESC LIMIT 1",
+        model_id, target, model_id, target, current,
+    )  # fmt: skip
+    return None if found is None else int(found)
+
+
+def refuse_if_live(ctx: Ctx, model: Obj[Any], what: str, version: int | None = None) -> None:
+    if where := live(ctx, model.id, version):
+        raise BadState(f"{_called(model, version)} is live at {', '.join(where)} and cannot {what}")
+
+
+def refuse_if_was_live(ctx: Ctx, model: Obj[Any], what: str, version: int | None = None) -> None:
+    """Live now, or live within the retention time: evidence of what decided about people has to stay."""
+    refuse_if_live(ctx, model, what, version)
+    days = ctx.settings.models.keep_live_days
+    rows = ctx.tx.all(
+        "SELECT version, MAX(live_until) AS until FROM registry_deployments WHERE model_id = ? GROUP BY version",
+        model.id,
+    )
+    for row in rows:
+        if (version is None or int(row["version"]) == version) and row["until"] > ctx.now() - days * DAY_MS:
+            raise BadState(f"{_called(model, int(row['version']))} was live in the last {days} days and cannot {what}")
+
+
+def _called(model: Obj[Any], version: int | None) -> str:
+    return f"model '{model.full_name}'" if version is None else f"version {version} of '{model.full_name}'"
+
+
+def rows(ctx: Ctx, model_id: str | None = None) -> list[dict[str, Any]]:
+    """The history, oldest first, for `system.mlops.deployment_history`."""
+    only, params = ("", []) if model_id is None else (" WHERE model_id = ?", [model_id])
+    found = ctx.tx.all(f"SELECT * FROM registry_deployments{only} ORDER BY live_from, id", *params)
+    return [show(ctx, dict(row)) for row in found]
+
+
+def show(ctx: Ctx, row: dict[str, Any]) -> dict[str, Any]:
+    approvers = orjson.loads(row["approved_by"])
+    return {
+        "model_id": row["model_id"], "model_name": row["full_name"], "version": int(row["version"]),
+        "target": row["target"], "share": row["share"], "live_from": row["live_from"], "live_until": row["live_until"],
+        "moved_by": ctx.name_of(row["moved_by"]), "approval_id": row["approval_id"],
+        "approved_by": [ctx.name_of(p) for p in approvers], "reason": row["reason"],
+    }  # fmt: skip
