@@ -2,7 +2,18 @@
 
 from lakewright.jobs.gates import ModelGate
 from lakewright.kernel.platform import Platform
-from lakewright.models import aliases, approvals, cards, gates, mlflow_api, policies, registered, release, versions
+from lakewright.models import (
+    aliases,
+    approvals,
+    cards,
+    gates,
+    mlflow_api,
+    policies,
+    registered,
+    release,
+    transfers,
+    versions,
+)
 from lakewright.models.job_gate import JobGate
 
 
@@ -11,5 +22,6 @@ def install(platform: Platform) -> None:
 
 
 __all__ = [
-    "aliases", "approvals", "cards", "gates", "install", "mlflow_api", "policies", "registered", "release", "versions",
+    "aliases", "approvals", "cards", "gates", "install", "mlflow_api", "policies", "registered", "release", "transfers",
+    "versions",
 ]  # fmt: skip

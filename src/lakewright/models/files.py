@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from lakewright.kernel.faults import BadState, Invalid
 from lakewright.models.scan import Finding, findings
+from lakewright.storage.paths import PARTIAL
 
 SOME_FILES = 10_000
 MLMODEL_BYTES = 16 * 2**20
@@ -33,20 +35,31 @@ def prepare(place: Path) -> None:
 
 
 def seal(place: Path) -> Facts:
-    """Move the files to where no upload can reach them, then read what they are. Repeatable after a crash.
+    """Give the files a folder that no upload can reach, then read what they are. Repeatable after a crash.
 
-    An upload that is still on its way when its folder moves has nowhere to land: it fails, rather than changing a
-    file after its digest was taken.
+    The folder itself cannot just be renamed: an upload on its way holds the folder open and would land in it under any
+    name, after the digest was taken. So the files are linked into a new one, and the old one goes.
     """
-    try:
-        os.rename(pending(place), place)
-    except FileNotFoundError:
-        if not place.is_dir():
-            raise BadState("the version has no files to finalize") from None
+    if not place.is_dir():
+        _move(pending(place), place)
+    shutil.rmtree(pending(place), ignore_errors=True)
     for each in _walk(place):
         each.chmod(0o400)
     described = describe(place)
     return Facts(digest(place), described)
+
+
+def _move(source: Path, place: Path) -> None:
+    sealing = place.with_name(place.name + ".sealing")
+    shutil.rmtree(sealing, ignore_errors=True)
+    sealing.mkdir(mode=0o700)
+    if not source.is_dir():
+        raise BadState("the version has no files to finalize")
+    for each in _walk(source):
+        target = sealing / each.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.link(each, target, follow_symlinks=False)
+    os.rename(sealing, place)
 
 
 def digest(place: Path) -> str:
@@ -133,7 +146,7 @@ def _walk(place: Path) -> Iterator[Path]:
     count = 0
     for folder, inside, names in os.walk(place):
         inside.sort()
-        for name in [*inside, *sorted(names)]:
+        for name in [*inside, *sorted(n for n in names if not n.startswith(PARTIAL))]:
             path = Path(folder, name)
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise Invalid(f"{path.relative_to(place)} is not a plain file")
