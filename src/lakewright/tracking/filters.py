@@ -33,7 +33,7 @@ ENTITIES: dict[str, Entity] = {
 
 _TOKEN = re.compile(
     r"""\s*(?:
-        (?P<text>'[^']*')
+        (?P<text>'(?:[^']|'')*')
       | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])
       | (?P<operator><=|>=|!=|=|<|>)
       | (?P<name>(?:\w[\w\-]*|`[^`]*`|"[^"]*")(?:\.(?:[\w\-/:]+|`[^`]*`|"[^"]*"))*)
@@ -175,7 +175,9 @@ class _Reader:
         token = self._take()
         if token.kind == "number":
             return float(token.text) if any(c in token.text for c in ".eE") else int(token.text)
-        if token.kind == "text" or (token.kind == "name" and len(token.text) >= 2 and token.text[0] == '"'):
+        if token.kind == "text":
+            return token.text[1:-1].replace("''", "'")
+        if token.kind == "name" and len(token.text) >= 2 and token.text[0] == '"':
             return _bare(token.text)
         raise self._bad(f"Expected a quoted string or a number, found '{token}'. Use single or double quotes.")
 

@@ -24,6 +24,8 @@ PAGE = 50_000
 Long = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 """A 64-bit number: what the database can hold, so that nothing larger reaches it."""
 
+Time = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
 _NAME = re.compile(r"[/\w.\- :]*")
 _LOGGED_MODEL_BAD = frozenset("/:.%\"'\0")
 

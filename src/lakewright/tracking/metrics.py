@@ -29,7 +29,7 @@ api = Api("mlflowExperiment", "/api/2.0/mlflow/metrics")
 class Metric(BaseModel, extra="forbid"):
     key: str
     value: float = Field(exclude=True)
-    timestamp: limits.Long = Field(ge=0)
+    timestamp: limits.Time
     step: limits.Long = 0
     model_id: str | None = None
     dataset_name: str | None = None

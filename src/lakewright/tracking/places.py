@@ -8,14 +8,18 @@ through the Files API and its checks alone.
 import re
 from typing import Any
 
+from lakewright.catalog.volumes import VOLUME, WRITE
+from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Denied, Invalid
+from lakewright.kernel.faults import Denied, Invalid, NotFound
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.rules import MANAGE
 from lakewright.tracking import limits
 
 ROOT = "dbfs:/databricks/mlflow-tracking"
 SHARED = "/Shared"
+LONGEST = 120
+"""Of a location: MLflow's tables have 200 characters for it and the run's part after it."""
 
 _PLAIN = re.compile(r"[\w@+=,()&' .\-]+")
 _VOLUME = re.compile(r"dbfs:/Volumes(/[\w.\-=]+){3,}")
@@ -49,11 +53,18 @@ def may_create(path: str, name: str) -> bool:
 
 
 def require_governed(ctx: Ctx, location: str) -> None:
-    """The location is a directory of a volume."""
-    if len(location) > limits.EXPERIMENT_NAME - 60 or not governed(location):
+    """The location is in a volume that the caller may write to. One that is not there is refused the same way."""
+    if len(location) > LONGEST or not governed(location):
         raise Invalid(
             "artifact_location must be left out, or be a volume: dbfs:/Volumes/<catalog>/<schema>/<volume>/<directory>"
         )
+    volume = ".".join(location.split("/")[2:5])
+    try:
+        allowed = WRITE.judge(ctx, objects.find(ctx, VOLUME, volume).id)
+    except NotFound:
+        allowed = False
+    if not allowed:
+        raise Denied(f"{ctx.principal.name} needs {WRITE} for volume '{volume}'")
 
 
 def governed(location: str) -> bool:

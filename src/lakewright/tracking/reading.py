@@ -98,7 +98,7 @@ def _datasets(tx: Tx, runs: Sequence[Row]) -> defaultdict[str, list[Shown]]:
             shown = by_input[each["input_uuid"]] = {"tags": [], "dataset": _dataset(each)}
             found[each["destination_id"]].append(shown)
     if by_input:
-        for ids, marks in _parts(list(by_input)):
+        for ids, marks in parts(list(by_input)):
             for tag in tx.all(f"SELECT * FROM input_tags WHERE input_uuid IN ({marks}) ORDER BY name", *ids):
                 by_input[tag["input_uuid"]]["tags"].append({"key": tag["name"], "value": tag["value"]})
     return found
@@ -117,10 +117,10 @@ def _dataset(stored: Row) -> Shown:
 
 
 def _chunks(runs: Sequence[Row]) -> Iterator[tuple[list[str], str]]:
-    return _parts([str(run["run_uuid"]) for run in runs])
+    return parts([str(run["run_uuid"]) for run in runs])
 
 
-def _parts(ids: list[str]) -> Iterator[tuple[list[str], str]]:
+def parts(ids: list[str]) -> Iterator[tuple[list[str], str]]:
     for start in range(0, len(ids), CHUNK):
         part = ids[start : start + CHUNK]
         yield part, ", ".join("?" * len(part))

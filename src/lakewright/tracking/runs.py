@@ -53,7 +53,7 @@ class UpdateRun(OfRun):
 class LogMetric(OfRun):
     key: str
     value: float
-    timestamp: limits.Long = Field(ge=0)
+    timestamp: limits.Time
     step: limits.Long = 0
     model_id: str | None = None
     dataset_name: str | None = None
@@ -204,7 +204,7 @@ def _name(asked: str | None, tagged: str | None) -> str:
             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values"
             f" (run_name='{asked[:250]}', mlflow.runName='{tagged[:250]}')."
         )
-    return limits.at_most(asked or tagged or _random_name(), 250, "run_name")
+    return limits.at_most(asked or tagged or random_name(), 250, "run_name")
 
 
 def _put_params(ctx: Ctx, run_id: str, params: Sequence[Pair | OfKey]) -> None:
@@ -296,5 +296,5 @@ _WHAT = (
 )
 
 
-def _random_name() -> str:
+def random_name() -> str:
     return f"{secrets.choice(_HOW)}-{secrets.choice(_WHAT)}-{secrets.randbelow(1000)}"
