@@ -79,3 +79,11 @@ def test_an_exit_carries_its_value() -> None:
     with pytest.raises(NotebookExit) as left:
         DBUtils().notebook.exit(42)
     assert left.value.value == "42"
+
+
+def test_a_script_asks_for_the_jobs_parameters_by_name() -> None:
+    from lakewright.runtime.surroundings import widgets_of
+
+    assert widgets_of({"parameters": ["--year", "2013"], "job_parameters": {"year": "2013"}}) == {"year": "2013"}
+    assert widgets_of({"parameters": {"year": "2012"}, "job_parameters": {"year": "2013"}}) == {"year": "2012"}
+    assert widgets_of({}) == {}

@@ -23,8 +23,9 @@ NUMBERS = count()
 
 
 class Done:
-    def __init__(self, exit: Exit, out: str, err: str, outcome: Any, notebook: Any) -> None:
-        self.exit, self.out, self.err, self.outcome, self.notebook = exit, out, err, outcome, notebook
+    def __init__(self, exit: Exit, out: str, err: str, outcome: Any, notebook: Any, returned: str | None) -> None:
+        self.exit, self.out, self.err = exit, out, err
+        self.outcome, self.notebook, self.returned = outcome, notebook, returned
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,9 @@ class Runner:
         self.launcher.start(spec)
         ended = eventually(lambda: self.launcher.poll(attempt), "the notebook to end")
         output = self.launcher.output(attempt)
-        outcome, stored = (read_result(output, one, 10 << 20) for one in ("outcome.json", "notebook.ipynb"))
+        outcome, stored, returned = (
+            read_result(output, one, 10 << 20) for one in ("outcome.json", "notebook.ipynb", "exit")
+        )
         notebook = nbformat.reads(stored.decode(), as_version=4) if stored else None
         if notebook:
             nbformat.validate(notebook)
@@ -73,6 +76,7 @@ class Runner:
             output.stderr_path.read_text(),
             outcome and json.loads(outcome),
             notebook,
+            returned.decode() if returned is not None else None,
         )
 
 
@@ -127,11 +131,8 @@ def test_a_databricks_notebook_from_its_first_cell_to_its_exit(run: Runner, smal
     small.tables["main.air.flights"] = pa.table({"origin": ["JFK", "EWR"], "delay": [4.0, 33.0]})
     done = run(SAMPLE, beside={"shared.py": SHARED}, year="2013")
     assert done.exit.code == 0, done.err
-    assert done.outcome == {
-        "notebook_output": {"result": "hello 2013", "truncated": False},
-        "error": None,
-        "error_trace": None,
-    }
+    assert done.outcome == {"error": None, "error_trace": None}
+    assert done.returned == "hello 2013"
     assert "of 2013 1\n" in done.out and "never" not in done.out
     assert small.values == {("me", "greeting"): "hello 2013"}
 
@@ -162,7 +163,7 @@ def test_an_exit_is_not_caught_by_a_notebooks_own_except(run: Runner) -> None:
     done = run(
         "# Databricks notebook source\ntry:\n    dbutils.notebook.exit('out')\nexcept Exception:\n    print('caught')\n"
     )
-    assert done.outcome["notebook_output"]["result"] == "out"
+    assert done.returned == "out"
     assert done.out == "" and done.err == "" and done.exit.code == 0
 
 
@@ -257,7 +258,7 @@ def test_mlflow_does_not_mistake_a_task_for_a_cluster(run: Runner) -> None:
 def test_a_scripts_failure_is_told_apart_from_its_log(run: Runner) -> None:
     done = run("print('log')\nopen('missing.csv')\n", entry="script", name="script.py")
     assert done.outcome["error"] == "FileNotFoundError: [Errno 2] No such file or directory: 'missing.csv'"
-    assert done.outcome["notebook_output"] is None
+    assert done.returned is None
     assert run("print('log')", entry="script", name="script.py").outcome["error"] is None
 
 

@@ -2,7 +2,8 @@
 
 Beside its exit code, a task leaves in its result folder:
 
-    outcome.json     {"notebook_output": {"result", "truncated"} | null, "error": last line | null, "error_trace": … | null}
+    outcome.json     {"error": the last line of the traceback | null, "error_trace": the traceback | null}
+    exit             what a notebook gave to `dbutils.notebook.exit`; not there if it did not
     notebook.ipynb   the executed copy of a notebook
 """
 
@@ -17,8 +18,6 @@ from pathlib import Path
 from types import ModuleType
 
 from lakewright.runtime import traces
-
-RESULT_LIMIT = 5 << 20
 
 
 def script(argv: list[str]) -> int:
@@ -35,7 +34,7 @@ def script(argv: list[str]) -> int:
         exec(code, module.__dict__)  # noqa: S102 (running the task is what this is for)
     except Exception as error:
         traces.show(error)
-        leave(error=error)
+        leave(error)
         return 1
     leave()
     return 0
@@ -55,13 +54,15 @@ def notebook(argv: list[str]) -> int:
         cells = sources.read(path, Path(path).read_text())
     except (OSError, sources.NotANotebook) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        leave(error=error)
+        leave(error)
         return 1
     book = notebooks.Notebook(path, cells, shell_of(module))
     module.__dict__.update(surroundings.names(), __lakewright_run_sql__=notebooks.run_sql)
     outcome = book.run()
     _result("notebook.ipynb", book.executed())
-    leave(exit_value=outcome.exit, error=outcome.error, notebook=True)
+    if outcome.exit is not None:
+        _result("exit", outcome.exit)
+    leave(outcome.error)
     return 0 if outcome.error is None else 1
 
 
@@ -80,15 +81,11 @@ def _fresh_main(path: str) -> ModuleType:
     return module
 
 
-def leave(exit_value: str | None = None, error: BaseException | None = None, *, notebook: bool = False) -> None:
-    """Writes the outcome for whoever asks how the task went."""
-    output = None
-    if notebook:
-        value = (exit_value or "").encode()
-        output = {"result": value[:RESULT_LIMIT].decode(errors="ignore"), "truncated": len(value) > RESULT_LIMIT}
+def leave(error: BaseException | None = None) -> None:
+    """Writes how it ended, for whoever asks."""
     trace = None if error is None else traces.text(error)
     last = None if error is None else traceback.format_exception_only(error)[-1].strip()
-    _result("outcome.json", json.dumps({"notebook_output": output, "error": last, "error_trace": trace}))
+    _result("outcome.json", json.dumps({"error": last, "error_trace": trace}))
 
 
 def _result(name: str, content: str) -> None:

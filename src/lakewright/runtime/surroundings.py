@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from lakewright.runtime import rest
 from lakewright.runtime.dbutils import DBUtils
@@ -12,7 +12,13 @@ from lakewright.runtime.display import display, displayHTML
 
 @cache
 def dbutils() -> DBUtils:
-    return DBUtils(rest.task().get("parameters") or {})
+    return DBUtils(widgets_of(rest.task()))
+
+
+def widgets_of(task: rest.Json) -> rest.Json:
+    """A notebook's parameters have names; a script's are a list, and what it can ask for by name are the job's."""
+    given = task.get("parameters")
+    return cast(rest.Json, given if isinstance(given, dict) else task.get("job_parameters") or {})
 
 
 class Spark:
