@@ -15,6 +15,7 @@ from lakewright import (
     storage,
     tracking,
 )
+from lakewright.console import Console
 from lakewright.kernel.clock import Clock
 from lakewright.kernel.config import Settings
 from lakewright.kernel.http import Edge
@@ -45,7 +46,8 @@ def build(settings: Settings | None = None, clock: Clock | None = None) -> Platf
 
 def serve(platform: Platform) -> Edge:
     """The ASGI application of a built platform."""
-    return Edge(platform, known=_sdk_operations())
+    console = Console(platform)
+    return Edge(platform, mounts={"/console": console, "/jobs": console, "": console}, known=_sdk_operations())
 
 
 def _sdk_operations() -> Iterator[tuple[str, str, str]]:

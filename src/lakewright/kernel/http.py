@@ -53,7 +53,7 @@ class Edge:
             await self._lifespan(scope, receive, send)
             return
         for prefix, app in self.mounts.items():
-            if scope["path"] == prefix or scope["path"].startswith(prefix + "/"):
+            if scope["path"] == (prefix or "/") or (prefix and scope["path"].startswith(prefix + "/")):
                 await app(scope, receive, send)
                 return
         if scope["type"] != "http":
