@@ -14,6 +14,7 @@ from lakewright import (
     observe,
     storage,
     tracking,
+    workspace,
 )
 from lakewright.console import Console
 from lakewright.kernel.clock import Clock
@@ -26,6 +27,7 @@ CAPABILITIES = (
     catalog,
     storage,
     access,
+    workspace,
     observe,
     jobs,
     tracking,

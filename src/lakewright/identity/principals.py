@@ -1,5 +1,6 @@
 """What users, groups and service principals have in common: a row that grants may name, and an object to govern it."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -13,6 +14,10 @@ from lakewright.kernel.roots import ACCOUNT, ADMINS, USERS
 from lakewright.kernel.store import Duplicate
 
 S = TypeVar("S", bound=BaseModel)
+
+
+WELCOME: list[Callable[[Ctx, str, str], None]] = []
+"""Called with the id and name of each new person and service principal, in the transaction that makes it."""
 
 
 def create(
@@ -32,6 +37,8 @@ def create(
     made = objects.create(ctx, kind, name, spec, under=objects.find(ctx, ACCOUNT, ""), owner=ADMINS, id=principal_id)
     if what != "group":
         add_member(ctx, USERS, principal_id)
+        for welcome in WELCOME:
+            welcome(ctx, principal_id, name)
     return made
 
 

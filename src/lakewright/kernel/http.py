@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lakewright.kernel import ids
+from lakewright.kernel import ids, multipart
 from lakewright.kernel import operation as operations
 from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
 from lakewright.kernel.context import RequestInfo
@@ -159,6 +159,9 @@ class Edge:
             return {}
         if operation.body == "form":
             return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=100))
+        content_type = request.headers.get("content-type", "")
+        if operation.body == "multipart" and content_type.startswith("multipart/form-data"):
+            return multipart.fields(raw, content_type)
         try:
             sent = orjson.loads(raw)
         except orjson.JSONDecodeError as error:

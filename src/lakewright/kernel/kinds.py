@@ -108,6 +108,10 @@ class Target(Generic[S]):
         filled = _Fields(fields)
         return self.kind or kind_called(self.kind_named.format_map(filled)), self.address.format_map(filled)
 
+    def written(self, full_name: str) -> str:
+        """How a request for this target spells the name of an object."""
+        return full_name
+
 
 def kind_called(name: str) -> Kind[Any]:
     if kind := KINDS.get(name) or KINDS.get(name.lower()):

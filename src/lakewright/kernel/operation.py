@@ -29,7 +29,8 @@ A = TypeVar("A", bound=BaseModel)
 Reply = dict[str, Any]
 
 Runs = Literal["in_tx", "snapshot", "outside", "async"]
-Body = Literal["json", "form", "file", "none"]
+Body = Literal["json", "form", "file", "multipart", "none"]
+"""`multipart` takes JSON too; the bytes of a file part arrive as base64, as JSON would have them."""
 IN_TX: Runs = "in_tx"
 SNAPSHOT: Runs = "snapshot"
 OUTSIDE: Runs = "outside"
@@ -138,6 +139,13 @@ def _nearest(ctx: Ctx, kind: Kind[Any], address: str, *, is_id: bool) -> str:
     )  # fmt: skip
     if gone is not None:
         return str(gone["id"])
+    if kind.separator == "/" and not is_id:  # folders: what is above a path is a path
+        name = address
+        while name := name.rpartition("/")[0]:
+            try:
+                return objects.find(ctx, kind, name).id
+            except NotFound:
+                continue
     above, name = kind.under, address
     while above is not None and above.under is not None and not is_id:
         name = name.rpartition(kind.separator)[0]

@@ -60,6 +60,9 @@ class AtPath(Target[Any]):
             return VOLUME, ".".join(names[1:4])
         return VOLUME, absolute
 
+    def written(self, full_name: str) -> str:
+        return f"/Volumes/{full_name.replace('.', '/')}"
+
 
 def at(access: Access) -> AtPath:
     def find(ctx: Ctx, address: str) -> Obj[Any]:

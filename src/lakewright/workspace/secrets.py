@@ -1,0 +1,208 @@
+"""Secrets: values that work may use and nobody sees lying around. Sealed at rest, absent from the audit trail."""
+
+import base64
+import binascii
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, SecretStr
+
+from lakewright.kernel import grants, objects
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import Invalid, NotFound, NotSupported, TooLarge
+from lakewright.kernel.kinds import Kind
+from lakewright.kernel.objects import Obj
+from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Nothing, Reply
+from lakewright.kernel.roots import IN_WORKSPACE, USERS, WORKSPACE, Root
+from lakewright.kernel.rules import EVERYONE, PER_ROW, require
+from lakewright.kernel.vault import Vault
+
+
+class Scope(BaseModel):
+    """Nothing of its own: what it holds is in a table, sealed."""
+
+
+SCOPE = Kind("secret_scope", example=Scope(), under=WORKSPACE, also_called=("secret-scopes",))
+READ, WRITE, MANAGE = SCOPE.levels("READ", "WRITE", "MANAGE")
+
+Permission = Literal["READ", "WRITE", "MANAGE"]
+MOST_SCOPES, MOST_SECRETS, LARGEST = 1000, 1000, 128 * 1024
+_NAME = re.compile(r"[\w.@-]{1,128}", re.ASCII)
+
+api = Api("secrets", "/api/2.0/secrets")
+BY_NAME = SCOPE.at("{scope}")
+
+
+class CreateScope(Ask):
+    scope: str
+    initial_manage_principal: str | None = None
+    scope_backend_type: Literal["DATABRICKS"] | None = None
+
+
+class InScope(Ask):
+    scope: str
+
+
+class OfKey(InScope):
+    key: str
+
+
+class Put(OfKey):
+    string_value: SecretStr | None = None
+    bytes_value: SecretStr | None = None
+
+
+class OfPrincipal(InScope):
+    principal: str
+
+
+class PutAcl(OfPrincipal):
+    permission: Permission
+
+
+@api("POST", "/scopes/create", audit="createScope", on=IN_WORKSPACE, needs=EVERYONE)
+def create_scope(ctx: Ctx, workspace: Obj[Root], ask: CreateScope) -> Reply:
+    """Open to all: a scope begins empty and is its maker's own."""
+    if objects.children(ctx, workspace) and len(objects.visible(ctx, SCOPE, EVERYONE)) >= MOST_SCOPES:
+        raise TooLarge(f"a workspace has at most {MOST_SCOPES} secret scopes")
+    scope = objects.create(ctx, SCOPE, _named(ask.scope, "scope"), Scope(), under=workspace)
+    if ask.initial_manage_principal is not None:
+        if ask.initial_manage_principal != "users":
+            raise NotSupported("createScope does not support an initial_manage_principal other than 'users'")
+        grants.change(ctx, scope, USERS, add=["MANAGE"])
+    return {}
+
+
+@api("GET", "/scopes/list", audit="listScopes", on=IN_WORKSPACE, needs=PER_ROW)
+def list_scopes(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
+    return {"scopes": [{"name": s.name, "backend_type": "DATABRICKS"} for s in objects.visible(ctx, SCOPE, READ)]}
+
+
+@api("POST", "/scopes/delete", audit="deleteScope", on=BY_NAME, needs=MANAGE)
+def delete_scope(ctx: Ctx, scope: Obj[Scope], ask: InScope) -> Reply:
+    ctx.tx.run("DELETE FROM workspace_secrets WHERE scope_id = ?", scope.id)
+    objects.delete(ctx, scope)
+    return {}
+
+
+@api("POST", "/put", audit="putSecret", on=BY_NAME, needs=WRITE)
+def put(ctx: Ctx, scope: Obj[Scope], ask: Put) -> Reply:
+    sealed = ctx.the(Vault).seal(base64.b64encode(_value(ask)).decode())
+    key = _named(ask.key, "key")
+    held = ctx.tx.scalar("SELECT COUNT(*) FROM workspace_secrets WHERE scope_id = ? AND name <> ?", scope.id, key)
+    if held >= MOST_SECRETS:
+        raise TooLarge(f"a scope has at most {MOST_SECRETS} secrets")
+    ctx.tx.run(
+        "INSERT INTO workspace_secrets (scope_id, name, sealed, updated_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (scope_id, name) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at",
+        scope.id, key, sealed, ctx.now(),
+    )  # fmt: skip
+    return {}
+
+
+@api("GET", "/get", audit="getSecret", on=BY_NAME, needs=READ, runs=SNAPSHOT)
+def get(ctx: Ctx, scope: Obj[Scope], ask: OfKey) -> Reply:
+    return {"key": ask.key, "value": _opened(ctx, scope, ask.key)}
+
+
+@api("GET", "/list", audit="listSecrets", on=BY_NAME, needs=READ, runs=SNAPSHOT)
+def list_(ctx: Ctx, scope: Obj[Scope], ask: InScope) -> Reply:
+    rows = ctx.tx.all("SELECT name, updated_at FROM workspace_secrets WHERE scope_id = ? ORDER BY name", scope.id)
+    return {"secrets": [{"key": r["name"], "last_updated_timestamp": r["updated_at"]} for r in rows]}
+
+
+@api("POST", "/delete", audit="deleteSecret", on=BY_NAME, needs=WRITE)
+def delete(ctx: Ctx, scope: Obj[Scope], ask: OfKey) -> Reply:
+    if not ctx.tx.run("DELETE FROM workspace_secrets WHERE scope_id = ? AND name = ?", scope.id, ask.key):
+        raise _missing(scope, ask.key)
+    return {}
+
+
+# ---- who may
+
+
+@api("POST", "/acls/put", audit="putAcl", on=BY_NAME, needs=MANAGE)
+def put_acl(ctx: Ctx, scope: Obj[Scope], ask: PutAcl) -> Reply:
+    """One permission a principal: a new one takes the place of the old."""
+    others = [p for p in SCOPE.rights if p != ask.permission]
+    grants.change(ctx, scope, ctx.id_of(ask.principal), add=[ask.permission], remove=others)
+    return {}
+
+
+@api("GET", "/acls/get", audit="getAcl", on=BY_NAME, needs=MANAGE, runs=SNAPSHOT)
+def get_acl(ctx: Ctx, scope: Obj[Scope], ask: OfPrincipal) -> Reply:
+    held = _acls(ctx, scope).get(ctx.id_of(ask.principal))
+    if held is None:
+        raise NotFound(f"'{ask.principal}' has no permission of its own on scope '{scope.name}'")
+    return {"principal": ask.principal, "permission": held}
+
+
+@api("GET", "/acls/list", audit="listAcls", on=BY_NAME, needs=MANAGE, runs=SNAPSHOT)
+def list_acls(ctx: Ctx, scope: Obj[Scope], ask: InScope) -> Reply:
+    items = [{"principal": ctx.name_of(p), "permission": level} for p, level in _acls(ctx, scope).items()]
+    return {"items": sorted(items, key=lambda i: i["principal"])}
+
+
+@api("POST", "/acls/delete", audit="deleteAcl", on=BY_NAME, needs=MANAGE)
+def delete_acl(ctx: Ctx, scope: Obj[Scope], ask: OfPrincipal) -> Reply:
+    grants.change(ctx, scope, ctx.id_of(ask.principal), remove=list(SCOPE.rights))
+    return {}
+
+
+# ---- for the rest of the platform
+
+
+def reveal(ctx: Ctx, scope: str, key: str) -> str:
+    """The secret's text, if the caller may read it. Whoever asks keeps it out of every log."""
+
+    def look(ctx: Ctx) -> str:
+        try:
+            found = objects.find(ctx, SCOPE, scope)
+        except NotFound:
+            require(ctx, READ, objects.find(ctx, WORKSPACE, ""))
+            raise
+        require(ctx, READ, found)
+        return base64.b64decode(_opened(ctx, found, key)).decode("utf-8", "replace")
+
+    return ctx.snapshot(look)
+
+
+def _acls(ctx: Ctx, scope: Obj[Any]) -> dict[str, str]:
+    levels = list(SCOPE.rights)
+    held = {
+        p: max((r for r in rights if r in levels), key=levels.index) for p, rights in grants.held(ctx, scope).items()
+    }
+    return {scope.owner: "MANAGE", **held}
+
+
+def _opened(ctx: Ctx, scope: Obj[Scope], key: str) -> str:
+    sealed = ctx.tx.scalar("SELECT sealed FROM workspace_secrets WHERE scope_id = ? AND name = ?", scope.id, key)
+    if sealed is None:
+        raise _missing(scope, key)
+    return ctx.the(Vault).open(str(sealed))
+
+
+def _missing(scope: Obj[Scope], key: str) -> NotFound:
+    return NotFound(f"Secret does not exist with scope: {scope.name} and key: {key[:128]}")
+
+
+def _value(ask: Put) -> bytes:
+    if (ask.string_value is None) == (ask.bytes_value is None):
+        raise Invalid("give either string_value or bytes_value")
+    if ask.string_value is not None:
+        value = ask.string_value.get_secret_value().encode("utf-8", "surrogatepass")
+    else:
+        assert ask.bytes_value is not None
+        try:
+            value = base64.b64decode(ask.bytes_value.get_secret_value(), validate=True)
+        except binascii.Error as error:
+            raise Invalid("bytes_value is not base64") from error
+    if len(value) > LARGEST:
+        raise Invalid(f"a secret has at most {LARGEST} bytes", code="MAX_SECRET_SIZE_EXCEEDED")
+    return value
+
+
+def _named(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Invalid(f"a {what} has 1 to 128 letters, digits, dashes, underscores, periods or @")
+    return name
