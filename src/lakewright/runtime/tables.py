@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from http.client import HTTPResponse, IncompleteRead
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -63,7 +64,10 @@ def write(name: str, data: object, mode: Literal["append", "overwrite"] = "appen
 def sql(text: str, params: Mapping[str, object] | None = None, warehouse: str | None = None) -> pa.Table:
     """The answer to a statement, run by a warehouse of the platform. `:name` in it stands for a parameter."""
     answer = rest.post("/api/2.0/sql/statements", _statement(text, params or {}, warehouse or _warehouse()))
+    pause = 0.05
     while answer["status"]["state"] in ("PENDING", "RUNNING"):
+        time.sleep(pause)
+        pause = min(2 * pause, 2.0)
         answer = rest.get(f"/api/2.0/sql/statements/{answer['statement_id']}")
     if answer["status"]["state"] != "SUCCEEDED":
         error = answer["status"].get("error") or {}
@@ -172,7 +176,20 @@ def _answered(answer: rest.Json) -> pa.Table:
     if parts:
         return pa.concat_tables(parts)
     columns = (answer.get("manifest") or {}).get("schema", {}).get("columns") or []
-    return pa.table({column["name"]: pa.array([], pa.null()) for column in columns})
+    return pa.schema([(column["name"], _arrow_type(column)) for column in columns]).empty_table()
+
+
+def _arrow_type(column: rest.Json) -> pa.DataType:
+    import pyarrow as pa
+
+    if column.get("type_name") == "DECIMAL":
+        return pa.decimal128(column.get("type_precision") or 10, column.get("type_scale") or 0)
+    plain = {
+        "BOOLEAN": pa.bool_(), "BYTE": pa.int8(), "SHORT": pa.int16(), "INT": pa.int32(), "LONG": pa.int64(), "FLOAT": pa.float32(),
+        "DOUBLE": pa.float64(), "DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us", "UTC"), "TIMESTAMP_NTZ": pa.timestamp("us"),
+        "BINARY": pa.binary(),
+    }  # fmt: skip
+    return plain.get(str(column.get("type_name")), pa.string())
 
 
 def _chunk(chunk: rest.Json) -> list[pa.Table]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from lakewright.engines.local import confine, record, tree
-from lakewright.engines.local.task import Assignment
+from lakewright.engines.local.task import BY_ITSELF, Assignment
 from lakewright.engines.processes import (
     AlreadyStarted,
     Attempt,
@@ -34,12 +34,18 @@ from lakewright.engines.processes import (
 )
 
 # Threads do not survive a fork, and Landlock binds only the thread that asks for it: nothing may start one at import.
-QUIET = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false", "JOBLIB_MULTIPROCESSING": "0"}
+QUIET = {
+    **BY_ITSELF,
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "JOBLIB_MULTIPROCESSING": "0",
+}
 # What most tasks import anyway.
 PRELOAD = (
     "pandas", "sklearn.ensemble", "sklearn.linear_model", "sklearn.model_selection", "sklearn.pipeline", "sklearn.compose",
     "sklearn.preprocessing", "sklearn.impute", "sklearn.metrics", "pyarrow.parquet", "pyarrow.ipc", "pyarrow.compute", "duckdb",
-    "threadpoolctl", "sqlglot", "sqlframe.duckdb", "IPython.core.interactiveshell", "nbformat", "http.client", "ssl",
+    "threadpoolctl", "sqlglot", "sqlframe.duckdb", "IPython.core.interactiveshell", "nbformat", "http.client", "ssl", "mlflow", "mlflow.sklearn", "mlflow.pyfunc",
+    "databricks.sdk",
     "lakewright.runtime.main",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

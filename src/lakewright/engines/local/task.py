@@ -16,6 +16,8 @@ from lakewright.engines.local import confine
 from lakewright.engines.processes import Isolation, Limits
 
 CANNOT_START = 126
+# A task calls nobody but whom its author calls.
+BY_ITSELF = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
 SECRETS_FD = 3
 
 
@@ -123,6 +125,7 @@ def _own_environment(assignment: Assignment) -> None:
         LAKEWRIGHT_SECRETS_FD=str(SECRETS_FD),
         LAKEWRIGHT_RESULT=os.path.join(assignment.dir, "result"),
     )
+    os.environ.update(BY_ITSELF)
     os.environ.update(assignment.env)
 
 

@@ -7,7 +7,7 @@ the forked child reads. It ends when the server that started it ends; the tasks 
 from __future__ import annotations
 
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import select
@@ -34,10 +34,17 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+# Libraries that bring in another one that starts threads at import, if that is installed: left for the task to import.
+NOT_WITH = {"mlflow": "polars"}
+
+
 def preload(modules: list[str]) -> list[str]:
     """Imports what is there; an environment without one of the libraries still serves tasks that do not need it."""
     missing: list[str] = []
     for module in modules:
+        hindrance = NOT_WITH.get(module.partition(".")[0])
+        if hindrance and importlib.util.find_spec(hindrance):
+            continue
         try:
             importlib.import_module(module)
         except ImportError:
