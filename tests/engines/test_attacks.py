@@ -301,6 +301,16 @@ def test_the_port_it_was_given_can_be_reached(confined: Tasks, listener: int) ->
     assert not refused(confined, f"return socket.create_connection(('127.0.0.1', {listener}))", ports=(listener,))
 
 
+def test_the_port_it_was_given_to_listen_on_can_be_bound_and_no_other(confined: Tasks) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        given, taken = one.getsockname()[1], other.getsockname()[1]
+    bind = "import socket; s = socket.socket(); s.bind(('127.0.0.1', {})); s.listen()"
+    assert confined.run(bind.format(given), listen=(given,)).exit.code == 0
+    assert "PermissionError" in confined.run(bind.format(taken), listen=(given,)).err
+
+
 def test_other_ports_cannot_be_reached(confined: Tasks, listener: int) -> None:
     assert refused(confined, f"return socket.create_connection(('127.0.0.1', {listener}))", ports=(listener + 1,))
 

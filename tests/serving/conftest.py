@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lakewright.serving.model_client import ModelClient
+from lakewright.serving.fleet import free_port
+from lakewright.serving.model_client import Address
 
 
 @pytest.fixture(scope="session")
@@ -71,22 +72,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ModelClient]]:
-    """`start("linear")` answers a client of a warm process, the same one for every test."""
-    directory = tmp_path_factory.mktemp("processes")
+def start(models: Path) -> Iterator[Callable[[str], Address]]:
+    """`start("linear")` answers the address of a warm process, the same one for every test."""
     running: list[subprocess.Popen[bytes]] = []
 
     @cache
-    def started(name: str) -> ModelClient:
-        secret, socket = secrets.token_hex(8), f"{name}.sock"
+    def started(name: str) -> Address:
+        address = Address(free_port(), secrets.token_hex(8))
         process = subprocess.Popen(
-            [sys.executable, "-m", "lakewright.engines.model_process", "--model", models / name, "--socket", socket],
-            cwd=directory, stdout=subprocess.PIPE, env={**os.environ, "LAKEWRIGHT_MODEL_SECRET": secret},
+            [sys.executable, "-m", "lakewright.engines.model_process", "--model", models / name,
+             "--port", str(address.port)],
+            stdout=subprocess.PIPE, env={**os.environ, "LAKEWRIGHT_MODEL_SECRET": address.secret},
         )  # fmt: skip
         running.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        return ModelClient(directory / socket, secret)
+        return address
 
     yield started
     for process in running:

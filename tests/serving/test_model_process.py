@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from lakewright.engines.model_process import payload, predictor
-from lakewright.serving.model_client import ModelClient
+from lakewright.serving.model_client import Address
 
 ROWS = [[1.0, 2.0], [3.0, -1.0]]
 NAMES = ["distance", "delay"]
 
 
-def answer(client: ModelClient, **sent):
-    answered = client.invoke(json.dumps(sent).encode(), timeout=30)
+def answer(client: Address, **sent):
+    answered = client.ask("POST", "/invocations", json.dumps(sent).encode(), timeout=30)
     body = answered.body.decode()
     return (200, json.loads(body)["predictions"]) if answered.status == 200 else (answered.status, body)
 
@@ -112,7 +112,7 @@ def test_null_and_nan_are_missing_numbers(start):
 
 
 def test_a_body_that_is_no_json_is_refused(start):
-    assert start("linear").invoke(b"{nonsense", timeout=10).status == 400
+    assert start("linear").ask("POST", "/invocations", b"{nonsense").status == 400
 
 
 def test_tensors_are_checked_for_type_and_shape(start):
@@ -147,10 +147,10 @@ def test_a_neighbours_wrong_row_spoils_nobody_elses_answer(start):
 
 def test_without_the_secret_nothing_is_answered(start):
     client = start("linear")
-    thief = ModelClient(client._path, "guess")
-    assert thief.invoke(b"{}", timeout=5).status == 403
-    assert not thief.ping()
-    assert client.ping()
+    thief = Address(client.port, "guess")
+    assert thief.ask("POST", "/invocations", b"{}").status == 403
+    assert not thief.answers()
+    assert client.answers()
 
 
 def test_requests_that_wait_together_are_predicted_together(models):

@@ -53,7 +53,8 @@ def _no_env() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """One attempt at one task. `entry` ("module:function") runs in a fork of the warm environment; without it `argv` is executed."""
+    """One attempt at one task. `entry` ("module:function") runs in a fork of the warm environment; without it `argv` is executed.
+    It may connect to `ports` and wait for connections on `listen`, on no other ones."""
 
     attempt: str
     argv: tuple[str, ...] = ()
@@ -63,6 +64,7 @@ class TaskSpec:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     ports: tuple[int, ...] = ()
+    listen: tuple[int, ...] = ()
     limits: Limits = Limits()
     redact: tuple[str, ...] = ()
     require: Isolation = Isolation.NONE

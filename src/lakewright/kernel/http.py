@@ -128,6 +128,8 @@ class Edge:
             fields = self._query(operation, request)
             if operation.body == "file":
                 fields["body"] = body
+            elif operation.body == "raw":
+                fields["body"] = await self._bytes(request)
             elif request.method not in ("GET", "HEAD"):
                 sent = await self._body(operation, request)
                 _merge(fields, sent)

@@ -29,8 +29,9 @@ A = TypeVar("A", bound=BaseModel)
 Reply = dict[str, Any]
 
 Runs = Literal["in_tx", "snapshot", "outside", "async"]
-Body = Literal["json", "form", "file", "multipart", "none"]
-"""`multipart` takes JSON too; the bytes of a file part arrive as base64, as JSON would have them."""
+Body = Literal["json", "form", "file", "raw", "multipart", "none"]
+"""`multipart` takes JSON too; the bytes of a file part arrive as base64, as JSON would have them. `raw` bodies are
+not parsed at all."""
 IN_TX: Runs = "in_tx"
 SNAPSHOT: Runs = "snapshot"
 OUTSIDE: Runs = "outside"

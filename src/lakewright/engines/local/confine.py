@@ -134,6 +134,7 @@ def drop_privileges() -> None:
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _BENEATH, _PORT = 1, 2
+_BIND, _CONNECT = 1, 2
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL = 1, 2, 4, 8, 1 << 14, 1 << 15
 _ALL_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _DEVICES = (1 << 6) | (1 << 11)
@@ -153,7 +154,9 @@ KERNEL_FIGURES = (
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
-def landlock(readable: Iterable[Path], writable: Iterable[Path], ports: Iterable[int]) -> None:
+def landlock(
+    readable: Iterable[Path], writable: Iterable[Path], ports: Iterable[int], listen: Iterable[int] = ()
+) -> None:
     version = offer().landlock
     if version == 0:
         return
@@ -171,8 +174,9 @@ def landlock(readable: Iterable[Path], writable: Iterable[Path], ports: Iterable
     for path in writable:
         _allow(ruleset, path, handled & ~_DEVICES)
     if version >= 4:
-        for port in ports:
-            _landlock_call(_ADD_RULE, ruleset, _PORT, struct.pack("=QQ", 2, port), 0)
+        for access, allowed in ((_CONNECT, ports), (_BIND, listen)):
+            for port in allowed:
+                _landlock_call(_ADD_RULE, ruleset, _PORT, struct.pack("=QQ", access, port), 0)
     _landlock_call(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
 

@@ -291,6 +291,7 @@ def _assignment(directory: Path, spec: TaskSpec, isolation: Isolation) -> Assign
         readable=[str(path) for path in spec.readable],
         writable=[str(path) for path in spec.writable],
         ports=list(spec.ports),
+        listen=list(spec.listen),
         limits=asdict(spec.limits),
         isolation=isolation,
     )

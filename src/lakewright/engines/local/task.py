@@ -33,6 +33,7 @@ class Assignment:
     readable: list[str]
     writable: list[str]
     ports: list[int]
+    listen: list[int]
     limits: dict[str, Any]
     isolation: str
 
@@ -80,7 +81,7 @@ def _become(assignment: Assignment, ends: tuple[int, int, int], supervisor: int)
     if isolation.at_least(Isolation.COOPERATIVE):
         confine.drop_privileges()
     if isolation is Isolation.CONFINED:
-        confine.landlock(_readable(assignment), map(Path, _writable(assignment)), assignment.ports)
+        confine.landlock(_readable(assignment), map(Path, _writable(assignment)), assignment.ports, assignment.listen)
         confine.seccomp()
 
 

@@ -7,5 +7,5 @@ somebody's code. Nothing here imports the server, so the process is as small as 
     signature    what the model was logged with; columns become typed arrays or the caller is told which field is wrong
     predictor    the model itself, called the cheapest way that provably gives the answers of MLflow's own way
     batching     requests that arrive together are predicted together
-    wire         HTTP/1.1 over a Unix socket or a loopback port, guarded by a secret
+    wire         HTTP/1.1 on a loopback port, guarded by a secret
 """

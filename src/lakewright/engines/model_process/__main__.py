@@ -1,9 +1,9 @@
 """Starts the process of one model: load, warm up, then listen until told to stop or forgotten.
 
-    python -m lakewright.engines.model_process --model DIR --socket model.sock
+    python -m lakewright.engines.model_process --model DIR --port N
 
-The secret comes in LAKEWRIGHT_MODEL_SECRET. The socket appears only when the model has answered its own example, so
-a caller that can connect can predict.
+The secret comes in LAKEWRIGHT_MODEL_SECRET. It listens only when the model has answered its own example, so a caller
+that can connect can predict.
 """
 
 import argparse
@@ -32,17 +32,25 @@ def main(argv: list[str] | None = None) -> int:
     from lakewright.engines.model_process import predictor
 
     loaded = predictor.load(asked.model)
+    _one_thread()
     loaded.warm_up()
     _run(_serve(loaded, secret, asked))
     return 0
 
 
+def _one_thread() -> None:
+    """Libraries loaded before this process was forked have read the environment already; they are told directly."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return
+    threadpool_limits(1)
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="model_process")
     parser.add_argument("--model", type=Path, required=True, help="an MLflow model directory")
-    door = parser.add_mutually_exclusive_group(required=True)
-    door.add_argument("--socket", help="path of the Unix socket to listen on")
-    door.add_argument("--port", type=int, help="loopback port to listen on")
+    parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     parser.add_argument("--linger", type=float, default=600.0, help="stop after so many seconds without a request")
     return parser.parse_args(argv)
 
@@ -62,13 +70,7 @@ async def _serve(loaded: Any, secret: str, asked: argparse.Namespace) -> None:
 
     loop = asyncio.get_running_loop()
     door = Door(loaded, Batcher(loaded.answer), secret)
-    if asked.socket:
-        Path(asked.socket).unlink(missing_ok=True)
-        umask = os.umask(0o177)
-        server = await loop.create_unix_server(lambda: Connection(door), asked.socket, backlog=256)
-        os.umask(umask)
-    else:
-        server = await loop.create_server(lambda: Connection(door), "127.0.0.1", asked.port, backlog=256)
+    server = await loop.create_server(lambda: Connection(door), "127.0.0.1", asked.port, backlog=256)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)

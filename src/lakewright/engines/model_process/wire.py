@@ -1,6 +1,6 @@
 """HTTP/1.1 between the gateway and a model: one request at a time per connection, bodies with a known length.
 
-Only the gateway speaks to this door, over a socket nobody else can open, with a secret made for this one process;
+Only the gateway speaks to this door, over the loopback, with a secret made for this one process;
 so the parser takes what the gateway sends and closes the connection on anything else.
 """
 
