@@ -12,6 +12,7 @@ from lakewright import (
     jobs,
     models,
     observe,
+    serving,
     storage,
     tracking,
     workspace,
@@ -32,6 +33,7 @@ CAPABILITIES = (
     jobs,
     tracking,
     models,
+    serving,
 )
 """Importing a capability declares its operations. Lower ones first: `install` may use what those provide."""
 

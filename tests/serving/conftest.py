@@ -4,15 +4,23 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import Unavailable
+from lakewright.kernel.platform import Platform
+from lakewright.kernel.rules import Verdict
 from lakewright.serving.fleet import free_port
 from lakewright.serving.model_client import Address
+from lakewright.serving.releases import Files, Releases
+from lakewright.serving.request_log import Ledger
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +101,77 @@ def start(models: Path) -> Iterator[Callable[[str], Address]]:
     for process in running:
         process.kill()
         process.wait()
+
+
+class Shelf:
+    """Models by directory; what is served is decided by `released`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.released: set[tuple[str, int]] = set()
+        self.places: dict[tuple[str, int], Path] = {}
+
+    def put(self, model: str, version: int, directory: str) -> None:
+        self.places[model, version] = self.root / directory
+        self.released.add((model, version))
+
+    def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
+        return Verdict((model, version) in self.released, f"version {version} of {model} has not been approved")
+
+    def files(self, ctx: Ctx, model: str, version: int) -> Files:
+        return Files(self.places[model, version])
+
+
+class Folder:
+    """Tables as Delta folders. `fails` makes the next commits fail, before or after they took place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.fails: list[str] = []
+        self.writers: list[str] = []
+
+    def append(self, ctx: Ctx, table: str, rows: Any) -> None:
+        from deltalake import write_deltalake
+
+        how = self.fails.pop(0) if self.fails else ""
+        if how == "before":
+            raise Unavailable("the table cannot be written")
+        write_deltalake(self.root / table, rows, mode="append")
+        self.writers.append(ctx.principal.name)
+        if how == "after":
+            raise OSError("the power went off")
+
+    def known(self, ctx: Ctx, table: str, ids: list[str], since_ms: int) -> set[str]:
+        return {row["databricks_request_id"] for row in self.rows(table)} & set(ids)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        from deltalake import DeltaTable
+
+        path = self.root / table
+        return DeltaTable(path).to_pyarrow_table().to_pylist() if path.exists() else []
+
+
+@pytest.fixture
+def shelf(platform: Platform, models: Path) -> Shelf:
+    made = Shelf(models)
+    platform.provide(made, as_type=Releases)
+    made.put("main.ml.delay", 1, "linear")
+    made.put("main.ml.delay", 2, "trees")
+    return made
+
+
+@pytest.fixture
+def ledger(platform: Platform, tmp_path: Path) -> Folder:
+    made = Folder(tmp_path / "tables")
+    platform.provide(made, as_type=Ledger)
+    return made
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """Real processes take real time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"it did not happen within {seconds:g} s: {what}")

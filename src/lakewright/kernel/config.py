@@ -39,6 +39,15 @@ class ModelSettings(BaseModel):
     keep_deleted_days: float = Field(default=7, description="Days that the files of a deleted model version are kept.")
 
 
+class ServingSettings(BaseModel):
+    start_seconds: float = Field(default=120.0, description="A model that has not loaded by then is given up.")
+    answer_seconds: float = Field(default=60.0, description="A prediction that takes longer is answered 503.")
+    model_memory_mb: int = Field(default=4096, description="Most memory a model process may use.")
+    linger: float = Field(
+        default=600.0, description="A model process ends when no server has asked it for so many seconds."
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
@@ -59,6 +68,7 @@ class Settings(BaseSettings):
     workspace: str = Field(default="main", description="Name of the first workspace.")
     public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
     jobs: JobLimits = Field(default_factory=JobLimits, description="How tasks of jobs are run.")
+    serving: ServingSettings = Field(default_factory=ServingSettings, description="Model serving.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
     models: ModelSettings = Field(default_factory=ModelSettings, description="Registered models.")

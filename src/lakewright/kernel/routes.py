@@ -30,7 +30,7 @@ class Routes(Generic[T]):
 
     def _add(self, verb: str, path: str, leaf: T) -> None:
         node, names = self._root, list[str]()
-        for segment in path.strip("/").split("/"):
+        for segment in path.removeprefix("/").split("/"):
             if segment.startswith("{") and segment.endswith(":rest}"):
                 self._put(node.rest, verb, path, (leaf, (*names, segment[1:-6])))
                 return

@@ -51,8 +51,10 @@ MACROS: tuple[str, ...] = (
         ELSE skewness(x) * (count(x) - 2) / sqrt(count(x) * (count(x) - 1)) END""",
     "CREATE MACRO dbx_initcap(s) AS array_to_string(list_transform(string_split(s, ' '), lambda w: upper(w[1]) || lower(w[2:])), ' ')",
     "CREATE MACRO dbx_bround(x) AS round_even(x, 0), (x, n) AS round_even(x, n)",
-    ("CREATE MACRO dbx_format_number(x, n) AS CASE WHEN n = 0 THEN format('{:,.0f}', x::DOUBLE) WHEN n = 1 THEN format('{:,.1f}', x::DOUBLE) "
-    "WHEN n = 2 THEN format('{:,.2f}', x::DOUBLE) WHEN n = 3 THEN format('{:,.3f}', x::DOUBLE) ELSE format('{:,.4f}', x::DOUBLE) END"),
+    (
+        "CREATE MACRO dbx_format_number(x, n) AS CASE WHEN n = 0 THEN format('{:,.0f}', x::DOUBLE) WHEN n = 1 THEN format('{:,.1f}', x::DOUBLE) "
+        "WHEN n = 2 THEN format('{:,.2f}', x::DOUBLE) WHEN n = 3 THEN format('{:,.3f}', x::DOUBLE) ELSE format('{:,.4f}', x::DOUBLE) END"
+    ),
     "CREATE MACRO dbx_get(a, i) AS CASE WHEN i < 0 THEN NULL ELSE a[i + 1] END",
     "CREATE MACRO dbx_assert(x) AS CASE WHEN x THEN NULL ELSE error('ASSERT_TRUE failed') END",
 )

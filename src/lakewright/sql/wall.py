@@ -51,7 +51,9 @@ _AGGREGATES = """AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin ArrayAgg A
     Quantile Rank RegrSlope RegrIntercept RegrR2 RegrCount RegrAvgx RegrAvgy RegrSxx RegrSyy RegrSxy RowNumber Skewness Stddev StddevPop StddevSamp Sum Variance VariancePop"""
 _TABLES = "Explode Posexplode Unnest Inline"
 _REFUSED_NAMES = re.compile(r"[/\\:*?\x00]|\.(parquet|csv|json|db|duckdb|arrow)$", re.IGNORECASE)
-_FORMATS = frozenset(["delta", "parquet", "csv", "json", "text", "orc", "avro", "iceberg", "binaryfile", "file", "s3", "http", "https"])
+_FORMATS = frozenset(
+    ["delta", "parquet", "csv", "json", "text", "orc", "avro", "iceberg", "binaryfile", "file", "s3", "http", "https"]
+)
 _TABLE_ARGUMENTS = frozenset(["this", "db", "catalog", "alias", "version", "joins", "pivots", "sample", "laterals"])
 
 

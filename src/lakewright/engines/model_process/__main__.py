@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 def _one_thread() -> None:
     """Libraries loaded before this process was forked have read the environment already; they are told directly."""
     try:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         return
     threadpool_limits(1)

@@ -1,0 +1,15 @@
+"""Serving: released models answer requests, each in a process of its own."""
+
+from lakewright.kernel.platform import Platform
+from lakewright.serving import endpoints, fleet, gateway, request_log
+from lakewright.serving.releases import NoRegistry, Releases
+
+__all__ = ["endpoints", "fleet", "gateway", "install", "request_log"]
+
+
+def install(platform: Platform) -> None:
+    platform.provide(NoRegistry(), as_type=Releases)
+    platform.provide(fleet.Fleet(platform))
+    platform.provide(request_log.RequestLog(platform))
+    platform.closes(platform.the(fleet.Fleet).close)
+    platform.closes(platform.the(request_log.RequestLog).close)

@@ -1,0 +1,38 @@
+"""What serving wants to know of models: whether a version may answer requests, and where its files are.
+
+A Protocol, because models come from the registry but a test's models come from a shelf.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import NotFound
+from lakewright.kernel.rules import Verdict
+
+
+@dataclass(frozen=True)
+class Files:
+    directory: Path
+
+
+class NoRegistry:
+    """Where no registry is installed, nothing has been released."""
+
+    def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
+        return Verdict(False, "no model registry is installed")
+
+    def files(self, ctx: Ctx, model: str, version: int) -> Files:
+        raise NotFound(f"model '{model}' version {version} does not exist")
+
+
+@runtime_checkable
+class Releases(Protocol):
+    def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
+        """Whether the caller may put this version on an endpoint: released, and theirs to execute."""
+        ...
+
+    def files(self, ctx: Ctx, model: str, version: int) -> Files:
+        """Where the version's MLflow directory is."""
+        ...
