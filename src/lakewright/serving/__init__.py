@@ -2,13 +2,14 @@
 
 from lakewright.kernel.platform import Platform
 from lakewright.serving import endpoints, fleet, gateway, request_log
-from lakewright.serving.releases import NoRegistry, Releases
+from lakewright.serving.registry import Registry
+from lakewright.serving.releases import Releases
 
 __all__ = ["endpoints", "fleet", "gateway", "install", "request_log"]
 
 
 def install(platform: Platform) -> None:
-    platform.provide(NoRegistry(), as_type=Releases)
+    platform.provide(Registry(), as_type=Releases)
     platform.provide(fleet.Fleet(platform))
     platform.provide(request_log.RequestLog(platform))
     platform.closes(platform.the(fleet.Fleet).close)

@@ -8,23 +8,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import NotFound
 from lakewright.kernel.rules import Verdict
 
 
 @dataclass(frozen=True)
 class Files:
     directory: Path
-
-
-class NoRegistry:
-    """Where no registry is installed, nothing has been released."""
-
-    def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
-        return Verdict(False, "no model registry is installed")
-
-    def files(self, ctx: Ctx, model: str, version: int) -> Files:
-        raise NotFound(f"model '{model}' version {version} does not exist")
 
 
 @runtime_checkable

@@ -1,0 +1,29 @@
+"""Models of the catalog as serving sees them: released by the registry's rules, and the caller's to execute."""
+
+from lakewright.kernel import objects
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import NotFound
+from lakewright.kernel.rules import Verdict
+from lakewright.models import names, release, versions
+from lakewright.models.registered import REGISTERED_MODEL, USE
+from lakewright.serving.releases import Files
+
+
+class Registry:
+    def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
+        try:
+            found = objects.find(ctx, REGISTERED_MODEL, names.checked(model))
+            mine = USE.judge(ctx, found.id)
+        except NotFound:
+            # The same words as for a model that exists and is not the caller's.
+            return Verdict(False, f"{USE} is needed")
+        if not mine:
+            return Verdict(False, f"{USE} is needed")
+        try:
+            return release.servable(ctx, found.full_name, version)
+        except NotFound as missing:
+            return Verdict(False, str(missing))
+
+    def files(self, ctx: Ctx, model: str, version: int) -> Files:
+        found = objects.find(ctx, REGISTERED_MODEL, names.checked(model))
+        return Files(versions.folder(found, versions.ready(ctx, found, version)))
