@@ -4,9 +4,8 @@ import pytest
 from databricks.sdk.errors import PermissionDenied
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
 
-from .conftest import MODEL
 
-ENTITY = "flights"
+MODEL = "main.ml.flights"
 
 
 def create(person, version, name="late"):
