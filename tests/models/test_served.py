@@ -4,7 +4,6 @@ import pytest
 from databricks.sdk.errors import PermissionDenied
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
 
-
 MODEL = "main.ml.flights"
 
 
