@@ -7,7 +7,7 @@ from typing import Any
 
 from lakewright.projects.layout import Permission, Sync
 from lakewright.projects.loading import Project
-from lakewright.projects.plan import plan, wanted
+from lakewright.projects.plan import folder_permissions, plan, wanted
 from lakewright.projects.state import Deployed, State
 
 JOB = {"name": "train", "permissions": [{"level": "CAN_MANAGE_RUN", "user_name": "ada"}]}
@@ -29,7 +29,7 @@ def _as_deployed(project: Project, files: dict[str, str]) -> State:
         one.key: Deployed(id=str(at), body=one.body, permissions=one.permissions, grants=one.grants)
         for at, one in enumerate(wanted(project))
     }
-    return State(resources=there, files=files)
+    return State(resources=there, files=files, folder_permissions=folder_permissions(project))
 
 
 def _said(
@@ -41,6 +41,7 @@ def _said(
 def test_the_first_plan_creates_in_an_order_that_works() -> None:
     assert _said(_project(jobs__train=JOB, schemas__ml=SCHEMA), State(), {"a.py": "1"}) == [
         "upload a.py",
+        "permissions files (+ readers CAN_READ)",
         "create schemas.ml",
         "grants schemas.ml (+ runner CREATE_TABLE, + runner USE_SCHEMA)",
         "create jobs.train",
@@ -78,3 +79,8 @@ def test_what_somebody_else_removed_is_made_again() -> None:
     said = _said(project, _as_deployed(project, {}), gone=frozenset({"jobs.train"}))
     assert said[0] == "create jobs.train (it is gone)"
     assert said[1].startswith("permissions jobs.train")
+
+
+def test_whom_a_job_runs_as_may_read_the_files() -> None:
+    project = _project(jobs__train={**JOB, "run_as": {"service_principal_name": "runner"}})
+    assert "permissions files (+ readers CAN_READ, + runner CAN_READ)" in _said(project, State())

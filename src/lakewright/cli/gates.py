@@ -24,8 +24,6 @@ def run(
         err.print("Write it like models:/catalog.schema.model/3.")
         raise typer.Exit(2)
     with connected(host, token) as client:
-        verdict = client.call(
-            "POST", "/api/2.1/lakewright/gates/run", {"model": parts[0], "version": int(parts[1])}
-        )
+        verdict = client.call("POST", "/api/2.1/lakewright/gates/run", {"model": parts[0], "version": int(parts[1])})
     typer.echo(json.dumps(verdict, indent=2))
     raise typer.Exit(0 if verdict["passed"] else 1)

@@ -14,7 +14,7 @@ from lakewright.projects import state as states
 from lakewright.projects.client import Client, Refused
 from lakewright.projects.kinds import KINDS
 from lakewright.projects.loading import TASK_FILES, BadProject, Project
-from lakewright.projects.plan import Change, Wanted, plan, wanted
+from lakewright.projects.plan import FOLDER, Change, Wanted, folder_permissions, plan, wanted
 from lakewright.projects.state import Deployed, State
 
 Tree = dict[str, Any]
@@ -92,7 +92,10 @@ def deploy(client: Client, project: Project, tell: Tell = lambda change: None) -
     try:
         _upload(client, project, [one for one in changes if one.action == "upload"], state, tell)
         for change in changes:
-            if change.action not in ("upload", "remove"):
+            if change.what == FOLDER:
+                tell(change)
+                _share_files(client, project, state)
+            elif change.action not in ("upload", "remove"):
                 tell(change)
                 _carry_out(client, change, asked, state, project.user)
     finally:
@@ -147,6 +150,15 @@ def _upload(client: Client, project: Project, changes: list[Change], state: Stat
         tell(change)
         states.put_file(client, f"{project.file_path}/{change.what}", there[change.what].read_bytes())
         state.files[change.what] = known[change.what]
+
+
+def _share_files(client: Client, project: Project, state: State) -> None:
+    """A job's principal must be able to read what it is to run."""
+    readers = folder_permissions(project)
+    make_folder(client, project.file_path)
+    folder = client.call("GET", "/api/2.0/workspace/get-status", path=project.file_path)["object_id"]
+    client.call("PUT", f"/api/2.0/permissions/directories/{folder}", {"access_control_list": readers})
+    state.folder_permissions = readers
 
 
 def _remove_file(client: Client, path: str) -> None:

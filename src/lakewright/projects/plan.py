@@ -60,9 +60,28 @@ def _entry(one: Permission, level: str) -> dict[str, str]:
     return {**one.model_dump(exclude_none=True, exclude={"level"}), "permission_level": level}
 
 
+FOLDER = "files"
+"""What the plan calls the folder that the project's files are uploaded to."""
+FOLDER_LEVELS = {"CAN_VIEW": "CAN_READ", "CAN_RUN": "CAN_RUN", "CAN_MANAGE": "CAN_MANAGE"}
+
+
+def folder_permissions(project: Project) -> list[dict[str, str]]:
+    """Who may read the project's files: whom its jobs run as, and whoever has a level on the whole project."""
+    runners = [
+        body["run_as"] for key, body in project.resources.items() if key.startswith("jobs.") and "run_as" in body
+    ]
+    entries = [{**one, "permission_level": "CAN_READ"} for one in runners if one.get("user_name") != project.user]
+    entries += [_entry(one, FOLDER_LEVELS.get(one.level, one.level)) for one in project.permissions]
+    unique = {tuple(sorted(one.items())): one for one in entries}
+    return [unique[key] for key in sorted(unique)]
+
+
 def plan(project: Project, state: State, files: dict[str, str], gone: frozenset[str] = frozenset()) -> list[Change]:
     """``files`` are the project's files by path with their hashes; ``gone`` are resources that somebody else removed."""
     changes = _file_changes(state.files, files)
+    readers = folder_permissions(project)
+    if state.folder_permissions != readers:
+        changes.append(Change("permissions", FOLDER, _differences(_said(state.folder_permissions), _said(readers))))
     asked = wanted(project)
     for one in asked:
         before = None if one.key in gone else state.resources.get(one.key)

@@ -27,6 +27,7 @@ class State(BaseModel):
     resources: dict[str, Deployed] = {}
     files: dict[str, str] = {}
     """The hash of every uploaded file by its path in the project."""
+    folder_permissions: list[dict[str, str]] = []
 
 
 def read(client: Client, folder: str) -> State:

@@ -34,7 +34,6 @@ class Cast:
     approver: Person
     analyst: Person
     runner: Person
-    warehouse: str
 
 
 @dataclass
@@ -49,6 +48,7 @@ class Story:
     experiment_id: str = ""
     run: RunState | None = None
     approval: dict[str, Any] = field(default_factory=dict[str, Any])
+    warehouse: str = ""
     raw_rows: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -58,7 +58,7 @@ class Story:
         return self.cast
 
     def sql(self, client: Client, statement: str) -> Rows:
-        return query(client, statement, self.people.warehouse)
+        return query(client, statement, self.warehouse)
 
     def one(self, statement: str) -> int:
         """A number, as the engineer sees it."""
@@ -72,6 +72,7 @@ def tell(story: Story, admin: Client) -> None:
     report = story.report
     story.act("People, and what each is granted")
     report.take("people", lambda: make_people(story, admin))
+    report.take("warehouse", lambda: make_warehouse(story))
     story.act("The project, deployed by the engineer")
     report.take("project", lambda: deploy_project(story))
     report.take("landed", lambda: land(story, FIRST_MONTHS))
@@ -104,18 +105,25 @@ def make_people(story: Story, admin: Client) -> Figures:
     grant(admin, "catalog", CATALOG, engineer.name, "USE_CATALOG", "CREATE_SCHEMA")
     for one in (runner.name, BOARD, ANALYSTS):
         grant(admin, "catalog", CATALOG, one, "USE_CATALOG")
-    warehouse = admin.call("POST", "/api/2.0/sql/warehouses", {"name": "shared", "cluster_size": "2X-Small"})
-    for group in (BOARD, ANALYSTS):
-        allow(admin, "warehouses", str(warehouse["id"]), "CAN_USE", group=group)
-    story.cast = Cast(admin, engineer, approver, analyst, runner, str(warehouse["id"]))
+    story.cast = Cast(admin, engineer, approver, analyst, runner)
     me = engineer.client.call("GET", "/api/2.0/preview/scim/v2/Me")["userName"]
     return {"engineer": me, "approver": approver.name, "analyst": analyst.name, "job_runs_as": runner.name}
+
+
+def make_warehouse(story: Story) -> Figures:
+    admin = story.people.admin
+    made = admin.call("POST", "/api/2.0/sql/warehouses", {"name": "shared", "cluster_size": "2X-Small"})
+    story.warehouse = str(made["id"])
+    for group in (BOARD, ANALYSTS):
+        allow(admin, "warehouses", story.warehouse, "CAN_USE", group=group)
+    seen = story.people.analyst.client.call("GET", "/api/2.0/sql/warehouses").get("warehouses", [])
+    expect([one["id"] for one in seen] == [story.warehouse], "the analyst cannot use the warehouse")
+    return {"warehouse": story.warehouse}
 
 
 def deploy_project(story: Story) -> Figures:
     cast_ = story.people
     client = cast_.engineer.client
-    cast_.admin.call("POST", "/api/2.0/workspace/mkdirs", {"path": "/Shared"})
     project = load(story.project, "local", cast_.engineer.name, {"runner": cast_.runner.name})
     changes = deployment.deploy(client, project)
     _, again = deployment.plan_now(client, project)
