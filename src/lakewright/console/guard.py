@@ -87,6 +87,6 @@ def session_of(scope: Scope) -> str:
 
 def same_origin(scope: Scope) -> bool:
     """Whether the page that sent this is ours: Origin must name the host that was asked."""
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"origin", b"host")}
+    headers: dict[bytes, str] = {name: value.decode("latin-1") for name, value in scope["headers"]}
     origin = headers.get(b"origin")
     return origin is not None and urlsplit(origin).netloc == headers.get(b"host")
