@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from lakewright.kernel.platform import Platform
 
-PAGES = ("overview", "jobs", "runs", "catalog")
+PAGES = ("overview", "jobs", "runs", "catalog", "models")
 
 
 async def load(platform: Platform) -> ASGIApp:

@@ -35,6 +35,7 @@ NAVIGATION = (
     ("Overview", "home", "/"),
     ("Jobs", "account_tree", "/jobs"),
     ("Catalog", "table_chart", "/catalog"),
+    ("Models", "verified", "/models"),
 )
 
 COLORS = {
