@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lakewright.engines.processes import AlreadyStarted, Exit, Launcher, LaunchFault
 from lakewright.jobs import children, engine, gates, launching, rows, states
@@ -120,7 +120,8 @@ class Dispatcher:
         ended = self._launcher.poll(task.attempt_id)
         if ended is not None:
             self._forget(task)
-            return self._do(lambda ctx: self._record_end(ctx, task, ended))
+            left = self._logs.left(task.attempt_id)
+            return self._do(lambda ctx: self._record_end(ctx, task, ended, left))
         self._watch(task.attempt_id)
         if task.state == states.TERMINATING:
             self._launcher.kill(task.attempt_id)
@@ -129,16 +130,17 @@ class Dispatcher:
             return self._do(lambda ctx: engine.started(ctx, task))
         return False
 
-    def _record_end(self, ctx: Ctx, task: TaskRun, ended: Exit) -> bool:
+    def _record_end(self, ctx: Ctx, task: TaskRun, ended: Exit, left: dict[str, Any]) -> bool:
         now_at = rows.task(ctx.tx, task.run_id) or task
         if now_at.stopped_for:
             return engine.finish(ctx, task, now_at.stopped_for, now_at.message)
         if ended.reason == "exited" and ended.code == 0:
-            return engine.finish(ctx, task, states.SUCCESS, output=self._logs.returned(task.attempt_id))
+            answered = {name: left[name] for name in ("notebook_output",) if name in left}
+            return engine.finish(ctx, task, states.SUCCESS, output=answered)
         if ended.reason == "lost":
             return engine.finish(ctx, task, states.FAILED, message_of(ended), code="CLOUD_FAILURE", lost=True)
         result = states.TIMEDOUT if ended.reason == "timeout" else states.FAILED
-        return engine.finish(ctx, task, result, message_of(ended), output=self._logs.error(task.attempt_id))
+        return engine.finish(ctx, task, result, message_of(ended), output=left)
 
     def _forget(self, task: TaskRun) -> None:
         with self._watching:

@@ -1,5 +1,6 @@
 """What a task left behind: its logs, and from them the error it died of."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,32 @@ class Logs:
         text, cut = _last([output.stdout_path, output.stderr_path], MOST)
         return {"logs": text.rstrip("\n") + "\n" if text else "", "logs_truncated": cut}
 
-    def error(self, attempt: str) -> dict[str, str]:
-        """The traceback on standard error and its last line."""
-        text, _ = _last([self._launcher.output(attempt).stderr_path], TAIL)
-        return error_in(text)
+    def left(self, attempt: str) -> dict[str, Any]:
+        """What a notebook answered, and what the task died of.
 
-    def returned(self, attempt: str) -> dict[str, Any]:
-        """What a notebook answered by `dbutils.notebook.exit`."""
-        found = read_result(self._launcher.output(attempt), "exit", MOST + 1)
-        if found is None:
-            return {}
-        return {"notebook_output": {"result": found[:MOST].decode(errors="replace"), "truncated": len(found) > MOST}}
+        Standard error comes first: it has been through the redaction of secrets, which the task's own account
+        of itself has not.
+        """
+        output = self._launcher.output(attempt)
+        text, _ = _last([output.stderr_path], TAIL)
+        own = _own_account(read_result(output, "outcome.json", 2 * MOST))
+        return {**own, **(error_in(text) or {})}
+
+
+def _own_account(raw: bytes | None) -> dict[str, Any]:
+    """The outcome a task wrote of itself, which may be anything."""
+    try:
+        said: Any = json.loads(raw or b"{}")
+        found = {name: str(said[name]) for name in ("error", "error_trace") if said.get(name)}
+        notebook: Any = said.get("notebook_output")
+        if notebook:
+            result = str(notebook["result"]).encode()
+            cut = len(result) > MOST or bool(notebook["truncated"])
+            found_output = {"result": result[:MOST].decode(errors="ignore"), "truncated": cut}
+            return {**found, "notebook_output": found_output}
+        return found
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return {}
 
 
 def error_in(text: str) -> dict[str, str]:
