@@ -121,6 +121,7 @@ def serve(directory: Path, port: int, database: str) -> None:
 
     settings = Settings(data_dir=directory, port=port, database_url=database, admin_token=TOKEN)  # type: ignore[arg-type]
     settings.jobs.parallel_tasks = 8
+    settings.jobs.lost_restarts = 1000  # a task may be on a machine that dies more often here than in a lifetime
     platform = build(settings)
     # Marks are made in a folder outside a task's own, so these tasks are not confined.
     launcher = LocalLauncher(directory / "attempts", {"default": Environment(preload=())}, most=Isolation.COOPERATIVE)

@@ -27,8 +27,6 @@ from lakewright.kernel.platform import Platform
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-NODE_MS = 60_000
-"""How long a node may be silent before what it ran counts as lost."""
 ROUNDS = 50
 """Most rounds of one tick: what ends makes something else ready at once."""
 GLANCE = 0.03
@@ -208,11 +206,8 @@ class Dispatcher:
     def _beat(self) -> None:
         """Show that this node lives."""
         if not self._platform.sole:
-            self._do(
-                lambda ctx: leases.acquire(
-                    ctx.tx, _node(self._platform.node), self._platform.node, now=ctx.now(), ttl_ms=NODE_MS
-                )
-            )
+            node, ttl = self._platform.node, int(self._platform.settings.jobs.node_silence_seconds * 1000)
+            self._do(lambda ctx: leases.acquire(ctx.tx, _node(node), node, now=ctx.now(), ttl_ms=ttl))
 
     def _take_over(self, task: TaskRun) -> bool:
         """An attempt of a node that fell silent is lost. Its token ends with it, so what may still run there can do nothing."""

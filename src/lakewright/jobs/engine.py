@@ -22,8 +22,6 @@ from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Fault, Invalid
 
 WORKLOAD_FAILED = "Workload failed, see run output for details."
-MAX_LOSSES = 3
-"""How often an attempt that vanished with its machine is made again without counting as a retry."""
 LONGEST_TOKEN = 30 * 24 * 3600
 """Seconds a task's token lives when the task has no timeout; it is revoked when the attempt ends."""
 QUEUE_MS = 48 * 3600 * 1000
@@ -376,7 +374,7 @@ def _again(ctx: Ctx, run: Run, ended: TaskRun, *, lost: bool) -> bool:
     """Whether there is another attempt after this one."""
     if run.state == states.TERMINATING:
         return False
-    if lost and ended.losses < MAX_LOSSES:
+    if lost and ended.losses < ctx.settings.jobs.lost_restarts:
         insert_attempt(
             ctx, run, ended.task_key, ended, state=states.WAITING_FOR_RETRY, due_at=ctx.now(), retries=ended.retries,
             losses=ended.losses + 1, repair=ended.repair,

@@ -27,6 +27,12 @@ class StorageSettings(BaseModel):
 class JobLimits(BaseModel):
     parallel_tasks: int = Field(default=4, description="Task processes one node runs at the same time.")
     task_memory_mb: int | None = Field(default=None, description="Memory one task may use, MB; empty: no limit.")
+    lost_restarts: int = Field(
+        default=3, description="How often a task whose machine died under it is made again, beside its own retries."
+    )
+    node_silence_seconds: float = Field(
+        default=60, description="How long a node may be silent before what it ran counts as lost."
+    )
     preload: list[str] | None = Field(
         default=None, description="Libraries imported once, before tasks fork; empty: those most tasks use."
     )
