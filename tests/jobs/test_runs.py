@@ -11,6 +11,7 @@ from databricks.sdk.service.jobs import (
     JobParameterDefinition,
     JobRunAs,
     JobSettings,
+    NotebookTask,
     QueueSettings,
     RunIf,
     RunJobTask,
@@ -445,3 +446,38 @@ def test_deleting_a_job_keeps_its_history_readable(alice: Any, shelf: Shelf) -> 
     run = ended(alice, start(alice, python("a", "/code/ok.py")))
     alice.jobs.delete(run.job_id)
     assert said(alice, alice.jobs.get_run(run.run_id), "a") == "kept\n"
+
+
+NOTEBOOK = """# Databricks notebook source
+dbutils.widgets.text("day", "none")
+dbutils.widgets.text("other", "default")
+# COMMAND ----------
+print("hidden")
+dbutils.jobs.taskValues.set(key="rows", value=3)
+# COMMAND ----------
+dbutils.notebook.exit(dbutils.widgets.get("day") + " " + dbutils.widgets.get("other"))
+"""
+
+
+def test_a_notebook_gets_its_parameters_and_answers_what_it_exits_with(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/book.py", NOTEBOOK)
+    task = Task(
+        "book", notebook_task=NotebookTask("/code/book.py", base_parameters={"day": "base", "run": "{{job.run_id}}"})
+    )
+    after = Task("check", condition_task=ConditionTask(ConditionTaskOp.EQUAL_TO, "{{tasks.book.values.rows}}", "3"))
+    after.depends_on = [TaskDependency("book")]
+    job_id = alice.jobs.create(name="n", tasks=[task, after]).job_id
+    run = ended(alice, alice.jobs.run_now(job_id, notebook_params={"day": "monday"}).run_id)
+    assert results(run) == {"book": "SUCCESS", "check": "SUCCESS"}
+    output = alice.jobs.get_run_output(run.tasks[0].run_id)
+    assert (output.notebook_output.result, output.notebook_output.truncated) == ("monday default", False)
+    assert output.logs is None
+    assert run.tasks[1].condition_task.outcome == "true"
+
+
+def test_a_notebook_that_fails_shows_its_error(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/book.py", "# Databricks notebook source\nraise KeyError('gone')\n")
+    run = ended(alice, start(alice, Task("book", notebook_task=NotebookTask("/code/book.py"))))
+    output = alice.jobs.get_run_output(run.tasks[0].run_id)
+    assert output.error == "KeyError: 'gone'"
+    assert "Traceback" in output.error_trace

@@ -37,23 +37,23 @@ class Logs:
         """
         output = self._launcher.output(attempt)
         text, _ = _last([output.stderr_path], TAIL)
-        own = _own_account(read_result(output, "outcome.json", 2 * MOST))
-        return {**own, **(error_in(text) or {})}
+        own = _own_account(read_result(output, "outcome.json", MOST))
+        return {**own, **error_in(text), **_returned(read_result(output, "exit", MOST + 1))}
+
+
+def _returned(given: bytes | None) -> dict[str, Any]:
+    """What `dbutils.notebook.exit` was given."""
+    if given is None:
+        return {}
+    return {"notebook_output": {"result": given[:MOST].decode(errors="ignore"), "truncated": len(given) > MOST}}
 
 
 def _own_account(raw: bytes | None) -> dict[str, Any]:
-    """The outcome a task wrote of itself, which may be anything."""
+    """The error a task wrote of itself, which may be anything."""
     try:
         said: Any = json.loads(raw or b"{}")
-        found = {name: str(said[name]) for name in ("error", "error_trace") if said.get(name)}
-        notebook: Any = said.get("notebook_output")
-        if notebook:
-            result = str(notebook["result"]).encode()
-            cut = len(result) > MOST or bool(notebook["truncated"])
-            found_output = {"result": result[:MOST].decode(errors="ignore"), "truncated": cut}
-            return {**found, "notebook_output": found_output}
-        return found
-    except (ValueError, AttributeError, KeyError, TypeError):
+        return {name: str(said[name]) for name in ("error", "error_trace") if said.get(name)}
+    except (ValueError, AttributeError):
         return {}
 
 
