@@ -8,17 +8,19 @@ CAN_EDIT, and deleting CAN_MANAGE: who may log is not thereby allowed to make ev
 from pathlib import Path
 from typing import Any
 
+from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Invalid, NotFound, NotSupported
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import OUTSIDE, Api, Reply
-from lakewright.kernel.rules import Rule, require
+from lakewright.kernel.roots import WORKSPACE
+from lakewright.kernel.rules import Rule, denied
 from lakewright.storage import paths
 from lakewright.storage.files import mount
 from lakewright.storage.mounts import Access
 from lakewright.storage.paths import Entry, Place
 from lakewright.tracking import places, reading
-from lakewright.tracking.experiments import CAN_EDIT, CAN_MANAGE, CAN_READ, Experiment
+from lakewright.tracking.experiments import CAN_EDIT, CAN_MANAGE, CAN_READ, EXPERIMENT, Experiment
 from lakewright.tracking.targets import OfModel, OfRun, experiment_of_model, experiment_of_run, in_model, in_run
 
 PREFIX = "/WorkspaceInternal/Mlflow/Artifacts"
@@ -45,15 +47,29 @@ class Artifacts:
         names = paths.names(relative)
         if len(names) < 3 or names[1] not in ("Runs", "LoggedModels"):
             raise NotFound(f"nothing is at {PREFIX}/{relative}", code="NOT_FOUND")
-        experiment_id, what, owner = names[:3]
+        experiment = _decided(ctx, names, RIGHTS[access])
+        if access != "read":
+            _require_changeable(ctx, names[1], names[2])
+        folder = names[2:3] if names[1] == "Runs" else ["logged_models", names[2]]
+        return root(ctx, experiment).joinpath(*folder, *names[3:])
+
+
+def _decided(ctx: Ctx, names: list[str], needs: Rule) -> Obj[Experiment]:
+    """The experiment of the run or model, on which the caller holds the right; to a stranger all ids look alike."""
+    experiment_id, what, owner = names[:3]
+    try:
         experiment = experiment_of_run(ctx, owner) if what == "Runs" else experiment_of_model(ctx, owner)
         if experiment.id != experiment_id:
-            raise NotFound(f"nothing is at {PREFIX}/{relative}", code="NOT_FOUND")
-        require(ctx, RIGHTS[access], experiment)
-        if access != "read":
-            _require_changeable(ctx, what, owner)
-        folder = [owner] if what == "Runs" else ["logged_models", owner]
-        return root(ctx, experiment).joinpath(*folder, *names[3:])
+            raise NotFound(f"{owner} is not in experiment {experiment_id}", code="NOT_FOUND")
+    except NotFound:
+        verdict = needs.judge(ctx, objects.find(ctx, WORKSPACE, "").id)
+        if verdict:
+            raise
+    else:
+        verdict = needs.judge(ctx, experiment.id)
+        if verdict:
+            return experiment
+    raise denied(ctx, verdict, EXPERIMENT.name, experiment_id)
 
 
 def root(ctx: Ctx, experiment: Obj[Experiment]) -> Path:

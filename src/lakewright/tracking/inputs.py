@@ -10,13 +10,13 @@ import orjson
 from pydantic import BaseModel, Field, field_serializer
 
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Invalid, NotFound
+from lakewright.kernel.faults import Invalid
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Api, Reply
 from lakewright.tracking import limits
 from lakewright.tracking.experiments import CAN_EDIT, CAN_READ, Experiment
 from lakewright.tracking.runs import active, put_tags
-from lakewright.tracking.targets import OfRun, experiment_of_model, in_run
+from lakewright.tracking.targets import OfRun, in_run, require_usable
 
 HISTORY = "mlflow.log-model.history"
 api = Api("mlflowExperiment", "/api/2.0/mlflow/runs")
@@ -77,7 +77,7 @@ def log_inputs(ctx: Ctx, experiment: Obj[Experiment], ask: LogInputs) -> Reply:
         _check(each)
         _link_dataset(ctx, ask.run_id, _dataset_id(ctx, experiment, each.dataset), each.tags)
     for model in ask.models:
-        require_usable(ctx, experiment, model.model_id)
+        require_usable(ctx, experiment, model.model_id, CAN_READ)
         _link_model(ctx, ("RUN_INPUT", ask.run_id, "MODEL_INPUT", model.model_id), 0)
     return {}
 
@@ -86,7 +86,7 @@ def log_inputs(ctx: Ctx, experiment: Obj[Experiment], ask: LogInputs) -> Reply:
 def log_outputs(ctx: Ctx, experiment: Obj[Experiment], ask: LogOutputs) -> Reply:
     active(ctx, ask.run_id)
     for model in ask.models:
-        require_usable(ctx, experiment, model.model_id)
+        require_usable(ctx, experiment, model.model_id, CAN_READ)
         _link_model(ctx, ("RUN_OUTPUT", ask.run_id, "MODEL_OUTPUT", model.model_id), model.step)
     return {}
 
@@ -105,17 +105,6 @@ def log_model(ctx: Ctx, experiment: Obj[Experiment], ask: LogModel) -> Reply:
     history: list[object] = [*(orjson.loads(known) if known else []), described]
     put_tags(ctx, ask.run_id, [(HISTORY, limits.at_most(orjson.dumps(history).decode(), limits.TAG_VALUE, HISTORY))])
     return {}
-
-
-def require_usable(ctx: Ctx, experiment: Obj[Experiment], model_id: str) -> None:
-    """The model exists, and is in this experiment or in one that the caller may read."""
-    refusal = Invalid(f"Logged model with ID '{model_id}' is not one that this run can be tied to.")
-    try:
-        owner = experiment_of_model(ctx, model_id)
-    except NotFound:
-        raise refusal from None
-    if owner.id != experiment.id and not CAN_READ.judge(ctx, owner.id):
-        raise refusal
 
 
 def _check(each: DatasetInput) -> None:

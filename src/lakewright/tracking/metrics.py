@@ -11,14 +11,12 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Invalid, NotFound
 from lakewright.kernel.objects import Obj, open_token, seal_token
 from lakewright.kernel.operation import SNAPSHOT, Api, Reply
-from lakewright.kernel.rules import require
 from lakewright.kernel.store import Tx
 from lakewright.tracking import limits, reading
 from lakewright.tracking.experiments import CAN_EDIT, CAN_READ, Experiment
-from lakewright.tracking.targets import OfRun, experiment_of_model, in_run
+from lakewright.tracking.targets import OfRun, in_run, require_usable
 
 LARGEST = 1.7976931348623157e308
 HISTORY_PAGE = 25_000
@@ -116,9 +114,7 @@ def put_on_models(ctx: Ctx, run_id: str, experiment: Obj[Experiment], metrics: S
     """Metrics that say which logged model they measure are kept with it too; its experiment must let the caller."""
     measured = [metric for metric in metrics if metric.model_id]
     for model_id in dict.fromkeys(str(metric.model_id) for metric in measured):
-        owner = _experiment_of(ctx, model_id)
-        if owner.id != experiment.id:
-            require(ctx, CAN_EDIT, owner)
+        require_usable(ctx, experiment, model_id, CAN_EDIT)
     ctx.tx.many(
         "INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value,"
         " experiment_id, run_id, dataset_name, dataset_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -130,10 +126,3 @@ def put_on_models(ctx: Ctx, run_id: str, experiment: Obj[Experiment], metrics: S
             for metric in measured
         ],
     )  # fmt: skip
-
-
-def _experiment_of(ctx: Ctx, model_id: str) -> Obj[Experiment]:
-    try:
-        return experiment_of_model(ctx, model_id)
-    except NotFound as error:
-        raise Invalid(f"model_id: {error}") from error

@@ -14,6 +14,7 @@ from lakewright.kernel.faults import Invalid, NotFound
 from lakewright.kernel.kinds import Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Ask
+from lakewright.kernel.rules import Rule
 from lakewright.tracking.experiments import EXPERIMENT, Experiment
 
 
@@ -60,3 +61,13 @@ def experiment_of_model(ctx: Ctx, model_id: str) -> Obj[Experiment]:
     if found is None:
         raise NotFound(f"Logged model with ID '{model_id}' not found.")
     return objects.by_id(ctx, EXPERIMENT, str(found))
+
+
+def require_usable(ctx: Ctx, experiment: Obj[Experiment], model_id: str, needs: Rule) -> None:
+    """The model is in this experiment, or in one on which the caller holds `needs`; no other id names one here."""
+    try:
+        owner = experiment_of_model(ctx, model_id)
+    except NotFound:
+        owner = None
+    if owner is None or (owner.id != experiment.id and not needs.judge(ctx, owner.id)):
+        raise Invalid(f"Logged model with ID '{model_id}' is not one that this run can be tied to.")
