@@ -15,9 +15,12 @@ from lakewright.models import (
     versions,
 )
 from lakewright.models.job_gate import JobGate
+from lakewright.models.sources import Runs
+from lakewright.models.tracked import TrackedRuns
 
 
 def install(platform: Platform) -> None:
+    platform.provide(TrackedRuns(), as_type=Runs)
     platform.provide(JobGate(), as_type=ModelGate)
 
 
