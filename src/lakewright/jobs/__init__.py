@@ -1,6 +1,7 @@
 """Jobs: graphs of tasks that run for somebody, on a schedule or on demand."""
 
 from lakewright.jobs import dispatcher, jobs, runs, schedules, values
+from lakewright.jobs.sources import KeptSources, Sources
 from lakewright.kernel.platform import Platform
 
 __all__ = ["dispatcher", "install", "jobs", "runs", "schedules", "values"]
@@ -10,7 +11,6 @@ def install(platform: Platform) -> None:
     """Processes of this machine run the tasks; the warm environment starts with the first of them."""
     from lakewright.engines.local import Environment, LocalLauncher
     from lakewright.engines.processes import Launcher
-    from lakewright.jobs.sources import Sources
     from lakewright.jobs.stored_sources import StoredSources
 
     home, preload = platform.settings.data_dir.absolute(), platform.settings.jobs.preload
@@ -19,4 +19,5 @@ def install(platform: Platform) -> None:
     platform.provide(launcher, as_type=Launcher)
     platform.provide(StoredSources(), as_type=Sources)
     platform.closes(launcher.close)
+    platform.provide(KeptSources(), as_type=Sources)
     platform.provide(dispatcher.Dispatcher(platform, launcher, home / "tasks"))

@@ -5,6 +5,7 @@ parameters. Not the database, not the storage root, not another task's files.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,11 +52,10 @@ def _entry(platform: Platform, claim: Claim, code: Path) -> tuple[str, tuple[str
 
 
 def _fetched(platform: Platform, claim: Claim, path: str, code: Path) -> Path:
-    try:
-        found = platform.the(sources.Sources)
-    except LookupError:
-        raise NotSupported("no capability here keeps the files that tasks are made of") from None
-    return platform.snapshot(lambda ctx: sources.fetch(ctx, found, path, code), claim.run.run_as)
+    """The code, as the principal the task runs as may read it."""
+    acting = platform.snapshot(lambda ctx: ctx.as_principal(claim.run.run_as).principal)
+    ctx = replace(platform.system(), principal=acting, workspace=claim.run.workspace)
+    return sources.fetch(ctx, platform.the(sources.Sources), path, code)
 
 
 def environment(claim: Claim, host: str) -> dict[str, str]:
