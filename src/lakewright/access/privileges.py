@@ -125,9 +125,18 @@ def _governed(securable: Obj[Any]) -> None:
         raise Invalid(f"a {securable.kind} has permission levels, not privileges: use /api/2.0/permissions")
 
 
+def answered(ctx: Ctx, privilege: str) -> str:
+    """The open-source Unity Catalog's client knows `USE CATALOG` where Databricks' knows USE_CATALOG, on the same route."""
+    if ctx.request.user_agent.startswith("OpenAPI-Generator/"):
+        return privilege.replace("_", " ")
+    return privilege
+
+
 def shown(ctx: Ctx, held: Held) -> list[dict[str, Any]]:
     people = People(ctx)
-    assignments = [{"principal": people[p], "privileges": sorted(rights)} for p, rights in held.items()]
+    assignments = [
+        {"principal": people[p], "privileges": sorted(answered(ctx, r) for r in rights)} for p, rights in held.items()
+    ]
     return sorted(assignments, key=lambda a: str(a["principal"]))
 
 
