@@ -200,7 +200,7 @@ def asked(
         "INSERT INTO registry_approvers (approval_id, principal) VALUES (?, ?)",
         [(made.id, p) for p in policy.approvers],
     )
-    ctx.emit("models.approval", made.id, {"state": "PENDING", "model": model.full_name, "version": number})
+    ctx.emit("approval", made.id, {"state": "PENDING", "model": model.full_name, "version": number})
     return made
 
 
@@ -219,7 +219,7 @@ def _voted(ctx: Ctx, approval: Obj[Approval], ask: Answer, decision: Literal["ap
 def _settled(ctx: Ctx, approval: Obj[Approval], votes: list[Vote], state: State) -> Obj[Approval]:
     settled = objects.update(ctx, approval, votes=votes, state=state)
     spec = approval.spec
-    ctx.emit("models.approval", approval.id, {"state": state, "model": spec.model, "version": spec.version})
+    ctx.emit("approval", approval.id, {"state": state, "model": spec.model, "version": spec.version})
     return settled
 
 

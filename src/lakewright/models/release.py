@@ -143,7 +143,7 @@ def _carry_out(ctx: Ctx, model: Obj[RegisteredModel], approval: Obj[Approval], r
         ctx, model, spec.version, f"alias:{spec.alias}", approval_id=approval.id,
         approved_by=[v.principal for v in spec.votes if v.decision == "approve"], reason=reason or spec.comment,
     )  # fmt: skip
-    ctx.emit("models.approval", approval.id, {"state": "RELEASED", "model": model.full_name, "version": spec.version})
+    ctx.emit("approval", approval.id, {"state": "RELEASED", "model": model.full_name, "version": spec.version})
 
 
 def _refuse_stale(ctx: Ctx, model: Obj[Any], version: versions.Version, alias: str) -> None:
