@@ -141,8 +141,8 @@ class Folder:
         if how == "after":
             raise OSError("the power went off")
 
-    def known(self, ctx: Ctx, table: str, ids: list[str], since_ms: int) -> set[str]:
-        return {row["databricks_request_id"] for row in self.rows(table)} & set(ids)
+    def known(self, ctx: Ctx, table: str, ids: set[str], since_ms: int) -> set[str]:
+        return {row["databricks_request_id"] for row in self.rows(table)} & ids
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         from deltalake import DeltaTable

@@ -290,21 +290,38 @@ def test_every_call_is_in_the_table_once_with_who_what_and_which_version(server,
     one = next(row for row in rows if row["client_request_id"] == "mine-3")
     assert (one["model_name"], one["model_version"], one["served_entity_name"]) == ("main.ml.delay", "1", "delay-1")
     assert json.loads(one["response"])["predictions"] == pytest.approx([5.0])
-    assert ledger.writers == ["ann"]
+    assert set(ledger.writers) == {"ann"}
+
+
+def test_the_rows_that_were_scored_are_a_table_of_their_own(server, people, shelf, ledger):
+    shelf.put("main.ml.delay", 2, "mixed")
+    client = people.person("ann").client
+    create(client, "delays", 2)
+    row = ROW | {"carrier": "AA", "hour": 7}
+    ask(client, dataframe_records=[row, row | {"carrier": "UA"}])
+    with pytest.raises(BadRequest):
+        ask(client, dataframe_records=[row | {"hour": "late"}])
+    server.platform.the(RequestLog).flush()
+    first, second = ledger.rows("main.ml.delays_scored")
+    assert (first["carrier"], second["carrier"], first["hour"], first["distance"]) == ("AA", "UA", 7, 1.0)
+    assert (first["row"], second["row"], first["model_id"]) == (0, 1, "main.ml.delay/2")
+    assert first["databricks_request_id"] == second["databricks_request_id"]
+    assert json.loads(first["prediction_json"])[1] == pytest.approx(first["prediction"])
 
 
 def test_a_failed_commit_loses_nothing_and_doubles_nothing(server, people, shelf, ledger):
     client = people.person("ann").client
     create(client)
     log = server.platform.the(RequestLog)
-    ledger.fails = ["before", "after"]
-    for _ in range(3):
+    ledger.fails = ["before", "after", "", "before", "", "after"]
+    for _ in range(6):
         ask(client)
         log.flush()
     problem = client.serving_endpoints.get("delays").config.auto_capture_config.state.payload_table
     log.flush()
-    rows = ledger.rows(PAYLOAD)
-    assert len(rows) == len({row["databricks_request_id"] for row in rows}) == 3
+    for table in (PAYLOAD, "main.ml.delays_scored"):
+        rows = ledger.rows(table)
+        assert len(rows) == len({row["databricks_request_id"] for row in rows}) == 6
     assert problem.name == PAYLOAD
 
 

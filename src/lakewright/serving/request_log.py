@@ -1,4 +1,4 @@
-"""The request log: every call of an endpoint, once, in a governed Delta table.
+"""The request log: every call of an endpoint, once, in a governed Delta table, and its rows in another (`scored`).
 
 A call is one line appended to the endpoint's open segment: it survives the death of the server, and a moment later,
 synced, that of the machine. Behind the answers, segments are closed and committed to the table as the endpoint's
@@ -9,8 +9,9 @@ id before it is written again: no line is lost and none is there twice.
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -23,12 +24,15 @@ from lakewright.kernel.context import Ctx
 from lakewright.kernel.controllers import controller
 from lakewright.kernel.faults import Fault
 from lakewright.kernel.objects import Obj
+from lakewright.serving import scored
 from lakewright.serving.endpoints import ENDPOINT, Endpoint
+from lakewright.serving.releases import Releases
 
 if TYPE_CHECKING:
     from lakewright.kernel.platform import Platform
 
 Table = Any  # a pyarrow Table
+Line = dict[str, Any]
 log = logging.getLogger(__name__)
 SYNC_SECONDS = 0.2
 
@@ -56,7 +60,7 @@ class Ledger(Protocol):
 
     def append(self, ctx: Ctx, table: str, rows: Table) -> None: ...
 
-    def known(self, ctx: Ctx, table: str, ids: list[str], since_ms: int) -> set[str]:
+    def known(self, ctx: Ctx, table: str, ids: set[str], since_ms: int) -> set[str]:
         """Which of these request ids the table has. Empty where there is no such table."""
         ...
 
@@ -191,44 +195,56 @@ def _renamed(path: Path, suffix: str) -> Path:
 
 
 def _commit(ctx: Ctx, segment: Path) -> int:
-    """Write one segment's rows; how many. `writing` means that an earlier attempt may have succeeded."""
+    """Write one segment's calls; how many. `writing` means that an earlier attempt may have succeeded."""
     doubtful = segment.suffix == ".writing"
     if not doubtful:
         segment = _renamed(segment, ".writing")
     written = 0
     for table, calls in _by_table(segment).items():
-        if doubtful:
-            calls = _missing(ctx, table, calls)
-        if calls:
-            ctx.the(Ledger).append(ctx, table, as_arrow(calls))
-            written += len(calls)
+        written += _append(ctx, table, calls, as_arrow, doubtful)
+        as_rows = partial(scored.as_arrow, columns_of=partial(_columns_of, ctx))
+        _append(ctx, scored.table_of(table), calls, as_rows, doubtful)
     segment.unlink()
     return written
 
 
-def _missing(ctx: Ctx, table: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    since = min(int(call["timestamp_ms"]) for call in calls)
-    known = ctx.the(Ledger).known(ctx, table, [call["databricks_request_id"] for call in calls], since)
-    return [call for call in calls if call["databricks_request_id"] not in known]
+def _append(ctx: Ctx, table: str, calls: list[Line], shaped: Callable[[list[Line]], Table], doubtful: bool) -> int:
+    """The calls that the table does not have yet."""
+    if doubtful:
+        since = min(int(call["timestamp_ms"]) for call in calls)
+        known = ctx.the(Ledger).known(ctx, table, {call["databricks_request_id"] for call in calls}, since)
+        calls = [call for call in calls if call["databricks_request_id"] not in known]
+    rows = shaped(calls) if calls else None
+    if rows is not None:
+        ctx.the(Ledger).append(ctx, table, rows)
+    return len(calls)
 
 
-def _by_table(segment: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _columns_of(ctx: Ctx, model: str, version: int) -> scored.Columns:
+    """Nothing for a version that is gone: its calls are in the payload table all the same."""
+    try:
+        return scored.columns_in(ctx.snapshot(lambda c: c.the(Releases).files(c, model, version)).directory)
+    except (Fault, OSError):
+        return ()
+
+
+def _by_table(segment: Path) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
     for call in _lines(segment):
         found.setdefault(call.pop("table"), []).append(call)
     return found
 
 
-def _lines(segment: Path) -> Iterator[dict[str, Any]]:
+def _lines(segment: Path) -> Iterator[Line]:
     """A last line that the machine did not finish was never answered; it is left out."""
     for line in segment.read_bytes().splitlines():
         try:
-            yield cast(dict[str, Any], orjson.loads(line))
+            yield cast(Line, orjson.loads(line))
         except orjson.JSONDecodeError:
             log.warning("%s ends in an unfinished line", segment)
 
 
-def as_arrow(calls: list[dict[str, Any]]) -> Table:
+def as_arrow(calls: list[Line]) -> Table:
     pa: Any = import_module("pyarrow")
 
     text = pa.string()
