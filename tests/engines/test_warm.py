@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lakewright.engines.local import Environment, LocalLauncher
+from lakewright.engines.local import Environment, LocalLauncher, confine
 from lakewright.engines.processes import LaunchFault, Limits, TaskSpec
 
 from .conftest import Tasks
@@ -78,6 +78,44 @@ def test_subprocesses_and_process_pools_of_a_task(warm: Tasks) -> None:
         """
     )
     assert ran.out == "8\n8\npandas\n", ran
+
+
+needs_shared_memory = pytest.mark.skipif(
+    not confine.can_own_shared_memory(),
+    reason="no mount namespaces here: /dev/shm stays closed to tasks, joblib is serial",
+)
+
+
+@needs_shared_memory
+def test_pools_of_threads_and_processes(warm: Tasks) -> None:
+    ran = warm.run(
+        """
+        import multiprocessing, os
+        from multiprocessing.pool import ThreadPool
+        if __name__ == "__main__":
+            print(os.listdir("/dev/shm"))
+            with ThreadPool(2) as threads, multiprocessing.get_context("fork").Pool(2) as processes:
+                print(threads.map(abs, [-1, -2]), processes.map(abs, [-3, -4]))
+            open("/dev/shm/lakewright-seen", "w").write("mine")
+        """
+    )
+    assert ran.out == "[]\n[1, 2] [3, 4]\n", ran
+    assert not Path("/dev/shm/lakewright-seen").exists()
+
+
+@needs_shared_memory
+def test_what_scikit_learn_does_in_parallel_is_done_in_threads(warm: Tasks) -> None:
+    ran = warm.run(
+        """
+        import threading, time
+        from joblib import Parallel, delayed
+        from sklearn.utils.parallel import Parallel as SklearnParallel, delayed as sklearn_delayed
+        def where(n): time.sleep(0.05); return threading.current_thread().name
+        print(len(set(Parallel(n_jobs=2)(delayed(where)(n) for n in range(8)))))
+        print(len(set(SklearnParallel(n_jobs=2)(sklearn_delayed(where)(n) for n in range(8)))))
+        """
+    )
+    assert ran.out == "2\n2\n", ran
 
 
 def test_exit_handlers_run_and_threads_are_waited_for(warm: Tasks) -> None:

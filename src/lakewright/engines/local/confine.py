@@ -28,6 +28,7 @@ from lakewright.engines.processes import Isolation, Limits
 
 LINUX = sys.platform == "linux"
 MEGABYTE = 1 << 20
+SHARED_MB = 1024
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
 PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 24, 28, 36, 38
@@ -128,6 +129,45 @@ def drop_privileges() -> None:
         raise Unconfinable(ctypes.get_errno(), "capabilities could not be dropped")
     if not prctl(PR_SET_NO_NEW_PRIVS, 1):
         raise Unconfinable(ctypes.get_errno(), "no_new_privs could not be set")
+
+
+# --- shared memory of its own
+
+_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
+_PRIVATE_RECURSIVE, _NOSUID_NODEV_NOEXEC = 0x44000, 0xE
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def own_shared_memory(most_mb: int) -> bool:
+    """Gives this process an empty /dev/shm that nobody else sees: semaphores live there, and thread pools need them too.
+
+    Needs a mount namespace: as root at once, otherwise by way of a user namespace, which not every system allows. Without
+    one /dev/shm stays closed, since tasks of one user could not be kept apart there.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    if _libc().unshare(_NEW_MOUNTS) != 0:
+        if _libc().unshare(_NEW_USER | _NEW_MOUNTS) != 0:
+            return False
+        for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            Path("/proc/self", name).write_text(content)
+    options = f"size={most_mb}m,mode=0700,uid={uid},gid={gid}".encode()
+    return (
+        _libc().mount(b"none", b"/", None, ctypes.c_ulong(_PRIVATE_RECURSIVE), None) == 0
+        and _libc().mount(b"tmpfs", bytes(SHARED_MEMORY), b"tmpfs", ctypes.c_ulong(_NOSUID_NODEV_NOEXEC), options) == 0
+    )
+
+
+def can_own_shared_memory() -> bool:
+    """Tried out in a child, because there is no way back."""
+    if not LINUX:
+        return False
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(0 if own_shared_memory(1) else 1)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 # --- Landlock

@@ -38,7 +38,6 @@ QUIET = {
     **BY_ITSELF,
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    "JOBLIB_MULTIPROCESSING": "0",
 }
 # What most tasks import anyway.
 PRELOAD = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lakewright.engines.local import confine
+from lakewright.engines.local import confine, warm
 from lakewright.engines.processes import Isolation, Limits
 
 CANNOT_START = 126
@@ -78,11 +78,19 @@ def _become(assignment: Assignment, ends: tuple[int, int, int], supervisor: int)
     # The guardian's 0 was inherited; with it a task could not read its own /proc entry.
     confine.prctl(confine.PR_SET_DUMPABLE, 1)
     isolation = Isolation(assignment.isolation)
+    shares = isolation is Isolation.CONFINED and warm.own_shared_memory
+    if shares and not confine.own_shared_memory(assignment.bounds.memory_mb or confine.SHARED_MB):
+        raise confine.Unconfinable(0, "its own /dev/shm was possible before, and is not now")
     if isolation.at_least(Isolation.COOPERATIVE):
         confine.drop_privileges()
     if isolation is Isolation.CONFINED:
-        confine.landlock(_readable(assignment), map(Path, _writable(assignment)), assignment.ports, assignment.listen)
+        writable = [*map(Path, _writable(assignment)), *([confine.SHARED_MEMORY] if shares else [])]
+        confine.landlock(_readable(assignment), writable, assignment.ports, assignment.listen)
         confine.seccomp()
+    # Again: a change of credentials clears it.
+    confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(CANNOT_START)
 
 
 def _default_signals() -> None:
@@ -121,8 +129,6 @@ def _own_environment(assignment: Assignment) -> None:
         LOGNAME="task",
         LANG="C.UTF-8",
         PYTHONUNBUFFERED="1",
-        # Semaphores and shared memory live in /dev/shm, which tasks do not share: parallel work is threads, or processes with pipes.
-        JOBLIB_MULTIPROCESSING="0",
         LAKEWRIGHT_SECRETS_FD=str(SECRETS_FD),
         LAKEWRIGHT_RESULT=os.path.join(assignment.dir, "result"),
     )
@@ -151,12 +157,12 @@ def _writable(assignment: Assignment) -> list[str]:
 def _run(assignment: Assignment) -> int:
     if assignment.entry is None:
         os.execvpe(assignment.argv[0], assignment.argv, os.environ)
-    _fresh_interpreter()
+    _fresh_interpreter(Isolation(assignment.isolation))
     sys.argv = [assignment.entry, *assignment.argv]
     return _answer(assignment.entry, assignment.argv)
 
 
-def _fresh_interpreter() -> None:
+def _fresh_interpreter(isolation: Isolation) -> None:
     """What a forked interpreter would otherwise share with its siblings: a temporary directory, random numbers, one thread for BLAS."""
     import faulthandler
     import gc
@@ -168,6 +174,9 @@ def _fresh_interpreter() -> None:
     with suppress(KeyError):
         sys.modules["numpy"].random.seed()
     _all_cores()
+    if isolation is Isolation.CONFINED and "joblib" in sys.modules:
+        # joblib's processes look at themselves in /proc, which is closed: what scikit-learn does in parallel, it does in threads.
+        sys.modules["joblib"].parallel_config(backend="threading")
 
 
 def _all_cores() -> None:

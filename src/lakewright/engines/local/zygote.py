@@ -17,13 +17,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lakewright.engines.local import confine, supervisor, task
+from lakewright.engines.local import confine, supervisor, task, warm
 
 
 def main(argv: list[str]) -> int:
     control = socket.socket(fileno=int(argv[0]))
     confine.prctl(confine.PR_SET_DUMPABLE, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warm.look_around()
     missing = preload(argv[1].split(",") if argv[1] else [])
     gc.collect()
     gc.disable()
