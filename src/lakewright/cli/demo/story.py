@@ -207,7 +207,7 @@ def output(story: Story, task_run_id: int) -> str:
         said = story.people.engineer.client.call("GET", "/api/2.2/jobs/runs/get-output", run_id=task_run_id)
     except Refused as refused:
         return refused.message
-    return "\n".join(str(said.get(part) or "") for part in ("logs", "error", "error_trace")).strip()
+    return str(said.get("logs") or said.get("error_trace") or said.get("error") or "").strip()
 
 
 def take_job_steps(story: Story, run: RunState) -> None:
