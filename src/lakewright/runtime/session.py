@@ -111,6 +111,9 @@ class GovernedSession(DuckDBSession):
     _df = GovernedDataFrame
     _table = GovernedDataFrame  # without the UPDATE, DELETE and MERGE of a table of DuckDB: those are statements, and the server's
 
+    _instantiatedSession = None
+    """Where MLflow looks for a session of Spark's own, which this is not."""
+
     class Builder(DuckDBSession.Builder):
         @cached_property
         def session(self) -> GovernedSession:

@@ -16,15 +16,18 @@ PATIENCE_SECONDS = 120
 
 def put_live(names: Names, version: int, readers: str) -> None:
     """Creates the endpoint for a group of readers, or moves it to this version, and waits until it answers with it."""
-    if _state(names) is None:
+    try:
         made = workspace.call("POST", ENDPOINTS, {"name": names.endpoint, "config": _config(names, version)})
+    except workspace.Refused as refused:
+        if refused.code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        workspace.call("PUT", f"{ENDPOINTS}/{names.endpoint}/config", _config(names, version))
+    else:
         access = {"access_control_list": [{"group_name": readers, "permission_level": "CAN_QUERY"}]}
         workspace.call("PATCH", f"/api/2.0/permissions/serving-endpoints/{made['id']}", access)
-    else:
-        workspace.call("PUT", f"{ENDPOINTS}/{names.endpoint}/config", _config(names, version))
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
-        state = _state(names) or {}
+        state = _state(names)
         if state.get("config_update") == "UPDATE_FAILED":
             raise SystemExit(f"Endpoint {names.endpoint} could not be updated: {state}")
         if state.get("ready") == "READY" and state.get("config_update") == "NOT_UPDATING":
@@ -53,10 +56,5 @@ def _config(names: Names, version: int) -> dict[str, Any]:
     }
 
 
-def _state(names: Names) -> dict[str, Any] | None:
-    try:
-        return workspace.call("GET", f"{ENDPOINTS}/{names.endpoint}")["state"]
-    except workspace.Refused as refused:
-        if refused.status == 404:
-            return None
-        raise
+def _state(names: Names) -> dict[str, Any]:
+    return workspace.call("GET", f"{ENDPOINTS}/{names.endpoint}")["state"]
