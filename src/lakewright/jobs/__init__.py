@@ -11,13 +11,11 @@ def install(platform: Platform) -> None:
     """Processes of this machine run the tasks; the warm environment starts with the first of them."""
     from lakewright.engines.local import Environment, LocalLauncher
     from lakewright.engines.processes import Launcher
-    from lakewright.jobs.stored_sources import StoredSources
 
     home, preload = platform.settings.data_dir.absolute(), platform.settings.jobs.preload
     warm = Environment() if preload is None else Environment(preload=tuple(preload))
     launcher = LocalLauncher(home / "attempts", {"default": warm})
     platform.provide(launcher, as_type=Launcher)
-    platform.provide(StoredSources(), as_type=Sources)
     platform.closes(launcher.close)
     platform.provide(KeptSources(), as_type=Sources)
     platform.provide(dispatcher.Dispatcher(platform, launcher, home / "tasks"))
