@@ -23,12 +23,15 @@ def verify(host: Host = None, token: Token = None) -> None:
     out.print(f"The trail is whole: {found['rows']} rows, each chained to the one before.")
 
 
+COLUMNS = "event_time, user_name, service_name, action_name, securable, status_code, error_message"
+
+
 @app.command()
 def tail(
     lines: Annotated[int, typer.Option("-n", help="How many.")] = 20, host: Host = None, token: Token = None
 ) -> None:
     """The newest rows of system.access.audit, refusals included, oldest first."""
     with connected(host, token) as client:
-        newest = query(client, f"select * from system.access.audit order by event_time desc limit {int(lines)}")
+        newest = query(client, f"select {COLUMNS} from system.access.audit order by event_time desc limit {int(lines)}")
     newest.rows.reverse()
     out.print(table_of(newest))

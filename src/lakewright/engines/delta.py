@@ -336,20 +336,74 @@ def write(
     from deltalake.exceptions import DeltaError
 
     modes: dict[str, Literal["merge", "overwrite"] | None] = {"keep": None, "merge": "merge", "replace": "overwrite"}
+    failed: list[Exception] = []
     try:
         with _lock(location):
             table = _table(location, None)
-            write_deltalake(table, data, mode=mode, schema_mode=modes[schema], commit_properties=_signed(by))
+            write_deltalake(
+                table, _watched(data, failed), mode=mode, schema_mode=modes[schema], commit_properties=_signed(by)
+            )
             version = table.version()
             make_durable(location, version)
             return version
-    except (DeltaError, ValueError, TypeError) as e:
-        raise _refusal(e) from e
     except Exception as e:
+        if failed:  # the rows themselves could not be had; delta-rs would only say that something did
+            raise failed[0] from e
         # Arrow errors of the stream surface with their own classes; arrow is not imported just to name them.
-        if type(e).__module__.split(".")[0] in ("pyarrow", "arro3", "_internal"):
+        if isinstance(e, DeltaError | ValueError | TypeError) or _is_arrow(e):
             raise _refusal(e) from e
         raise
+
+
+def _watched(data: Any, failed: list[Exception]) -> Any:
+    """The same rows; what goes wrong while they are computed is kept."""
+    import pyarrow as pa
+
+    reader = data.to_reader() if isinstance(data, pa.Table) else data
+    if not isinstance(reader, pa.RecordBatchReader):
+        return data
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except Exception as e:
+            failed.append(e)
+            raise
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _is_arrow(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in ("pyarrow", "arro3", "_internal")
+
+
+def add_columns(location: str | Path, columns: Sequence[Mapping[str, Any]], *, by: str = "") -> int:
+    """Further columns (fields as the log spells them), NULL in the rows there are."""
+    from deltalake import Field as DeltaField
+    from deltalake.exceptions import DeltaError
+
+    fields = [DeltaField.from_json(json.dumps(c)) for c in columns]
+    try:
+        with _lock(location):
+            table = _table(location, None)
+            table.alter.add_columns(fields, commit_properties=_signed(by))
+            make_durable(location, table.version())
+            return table.version()
+    except DeltaError as e:
+        raise _refusal(e) from e
+
+
+def set_properties(location: str | Path, properties: Mapping[str, str]) -> int:
+    from deltalake.exceptions import DeltaError
+
+    try:
+        with _lock(location):
+            table = _table(location, None)
+            table.alter.set_table_properties(dict(properties))
+            make_durable(location, table.version())
+            return table.version()
+    except DeltaError as e:
+        raise _refusal(e) from e
 
 
 @dataclass(frozen=True)

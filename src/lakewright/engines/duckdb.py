@@ -117,22 +117,31 @@ class Session:
         """The rows of a query, as they are computed. The session must stay open until they are read."""
         import pyarrow as pa
 
-        reader = self._guarded(lambda: self._con.sql(sql).to_arrow_reader(batch))
+        relation = self._guarded(lambda: self._con.sql(sql))
+        huge = [i for i, t in enumerate(relation.types) if str(t) == "HUGEINT"]
+        reader = self._guarded(lambda: relation.to_arrow_reader(batch))
+        schema = reader.schema
+        for i in huge:  # sums of whole numbers: BIGINT to everybody else
+            schema = schema.set(i, pa.field(schema.field(i).name, pa.int64()))
 
         def batches() -> Iterator[pa.RecordBatch]:
             while True:
                 found = self._guarded(lambda: next(reader, None))
                 if found is None:
                     return
-                yield found
+                yield found.cast(schema) if huge else found
 
-        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+        return pa.RecordBatchReader.from_batches(schema, batches())
 
     def table(self, sql: str) -> pa.Table:
         return self._guarded(lambda: self._con.sql(sql).to_arrow_table())
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self._guarded(lambda: self._con.execute(sql).fetchall())
+
+    def columns(self, sql: str) -> list[str]:
+        """What the columns of a query are called, without running it."""
+        return self._guarded(lambda: list(self._con.sql(sql).columns))
 
     def verify(self, sql: str, names: frozenset[str]) -> None:
         """DuckDB's own reading of the text must name only these tables, and no function that looks outside."""

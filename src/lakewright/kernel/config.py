@@ -54,6 +54,13 @@ class ServingSettings(BaseModel):
     )
 
 
+class SqlSettings(BaseModel):
+    memory_mb: int = Field(
+        default=4096, description="Most memory one SQL statement may use before it spills or fails, MB."
+    )
+    threads: int = Field(default=2, description="Threads one SQL statement works with.")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
@@ -77,6 +84,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = Field(default_factory=ServingSettings, description="Model serving.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
+    sql: SqlSettings = Field(default_factory=SqlSettings, description="What a SQL statement may use.")
     models: ModelSettings = Field(default_factory=ModelSettings, description="Registered models.")
 
     @property

@@ -1,5 +1,10 @@
 """Observing: the platform's own records, shown to those who may see them."""
 
-from lakewright.observe import audit_trail
+from lakewright.kernel.platform import Platform
+from lakewright.observe import audit_trail, system_tables
 
-__all__ = ["audit_trail"]
+__all__ = ["audit_trail", "install", "system_tables"]
+
+
+def install(platform: Platform) -> None:
+    platform.transact(system_tables.plant)

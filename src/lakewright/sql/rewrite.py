@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from lakewright.engines import delta
+from lakewright.engines import delta, duckdb
 from lakewright.kernel.faults import Denied, Fault, Invalid, NotSupported
 from lakewright.sql import dialect, leakproof, wall
 from lakewright.sql.fold import fold, settle
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 DEEPEST = 12
 """Views on views, functions in functions."""
+TARGET = "lakewright.target"
+"""Marks the table node that a statement changes: its scan brings along where each row lies."""
+WRAPPED = "lakewright.wrapped"
+"""Marks a filtered table, until it is known whether it needs a barrier."""
+PLACES = (duckdb.FILE, duckdb.ROW)
 Opener = Callable[[str, int | dt.datetime | None], delta.Snapshot]
 
 
@@ -47,14 +52,6 @@ class Plan:
     """Full names of all tables and views that were authorised, in order."""
 
 
-@dataclass
-class _Wrap:
-    """A governed table in place, until it is known whether it needs a barrier."""
-
-    node: exp.Subquery
-    forced: bool
-
-
 class Rewriter:
     """One statement of one caller. Make a new one for the next."""
 
@@ -65,9 +62,10 @@ class Rewriter:
         self.scans: dict[str, Scan] = {}
         self.reads: list[str] = []
         self.governed = False
+        self.known: set[str] = set()
+        """Further tables of ours that the engine will have: intermediate results."""
         self._opener = opener
         self._snapshots: dict[tuple[str, object], delta.Snapshot] = {}
-        self._wraps: list[_Wrap] = []
         self._bodies: list[tuple[exp.Expression, bool]] = []
         self._path: list[str] = []
 
@@ -78,12 +76,18 @@ class Rewriter:
         return self.finish(self.prepare(tree, parameters))
 
     def prepare(
-        self, tree: exp.Expression, parameters: Mapping[str, exp.Expression] | None = None, *, outermost: bool = True
+        self,
+        tree: exp.Expression,
+        parameters: Mapping[str, exp.Expression] | None = None,
+        *,
+        outermost: bool = True,
+        ours: bool = False,
     ) -> exp.Expression:
-        """Bind, settle, check and rewrite one query; several may be prepared before `finish`."""
+        """Bind, settle, check and rewrite one query. `ours`: made by us around parts whose names were checked before."""
         from sqlglot import exp
 
-        wall.check_names(tree)
+        if not ours:
+            wall.check_names(tree)
         if isinstance(tree, exp.Values):
             tree = exp.select("*").from_(tree)
         tree = bind(tree, parameters or {})
@@ -99,15 +103,15 @@ class Rewriter:
 
         unsound = any(leakproof.may_leak(b, self._classes(), outermost=o) for b, o in self._bodies)
         barriers: list[exp.CTE] = []
-        for i, wrap in enumerate(self._wraps):
-            if wrap.forced or unsound:
-                name = f"{wall.OURS}g{i}"
-                body = wrap.node.this
-                wrap.node.set("this", exp.select("*").from_(exp.to_table(name)))
-                barriers.append(
-                    exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(name)), materialized=True)
-                )
-        self._wraps = []
+        for node in reversed(list(tree.find_all(exp.Subquery))):  # the innermost first: CTEs see only earlier ones
+            wrapped = node.meta.pop(WRAPPED, None)
+            if wrapped is None or not (unsound or wrapped == "forced"):
+                continue
+            name = f"{wall.OURS}g{len(barriers)}"
+            body = node.this
+            node.set("this", exp.select("*").from_(exp.to_table(name)))
+            alias = exp.TableAlias(this=exp.to_identifier(name))
+            barriers.append(exp.CTE(this=body, alias=alias, materialized=True))
         if barriers:
             existing = tree.args.get("with_")
             own = list(existing.expressions) if existing else []
@@ -190,7 +194,7 @@ class Rewriter:
             self._replace(table, where[id(table)].expression, reader, catalog, schema)
 
     def _ours(self, table: exp.Table) -> bool:
-        return table.name in self.scans
+        return table.name in self.scans or table.name in self.known
 
     def _replace(
         self, table: exp.Table, select: exp.Expression, reader: str | None, catalog: str | None, schema: str | None
@@ -210,6 +214,8 @@ class Rewriter:
             new: exp.Expression = exp.Subquery(this=self._view(relation), alias=shown)
         else:
             scan = self._scan(relation, version)
+            if table.meta.get(TARGET):
+                self.scans[scan].with_places = True
             single = isinstance(select, exp.Select) and len(list(_sources(select))) == 1
             if not alias.args.get("columns"):
                 conditions = _conditions(select.args.get("where")) if isinstance(select, exp.Select) else []
@@ -240,13 +246,13 @@ class Rewriter:
         """The scan itself where nothing applies to this caller, else what they may see of it."""
         from sqlglot import exp
 
-        seen = self.visible(relation, scan)
+        seen = self.visible(relation, scan, PLACES if self.scans[scan].with_places else ())
         if seen is None:
             return exp.Table(this=exp.to_identifier(scan), alias=alias)
         node = exp.Subquery(this=seen, alias=alias)
         where = seen.args.get("where")
         if where is not None:
-            self._wraps.append(_Wrap(node, forced=where.find(exp.Query) is not None))
+            node.meta[WRAPPED] = "forced" if where.find(exp.Query) is not None else "if unsound"
         return node
 
     def visible(self, relation: Relation, scan: str, places: Iterable[str] = ()) -> exp.Select | None:
@@ -429,8 +435,9 @@ class Rewriter:
     ) -> list[delta.Test]:
         """Conditions on the bare columns of this scan that let whole files be skipped."""
         if scan.snapshot is None:
-            return []
-        types = {f.name.lower(): f.type for f in scan.snapshot.fields if f.name.lower() not in masked}
+            types = dict(scan.relation.types)
+        else:
+            types = {f.name.lower(): f.type for f in scan.snapshot.fields if f.name.lower() not in masked}
         found = (_test(c, alias.lower(), types, unqualified) for c in conditions)
         return [t for t in found if t is not None]
 

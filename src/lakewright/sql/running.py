@@ -68,13 +68,13 @@ class Execution:
 def files_of(scan: Scan) -> Sequence[delta.DataFile]:
     if scan.snapshot is None:
         return ()
-    return scan.snapshot.files if scan.with_places else delta.prune(scan.snapshot, scan.tests)
+    return delta.prune(scan.snapshot, scan.tests)
 
 
 def _source(scan: Scan) -> duckdb.Source:
     if scan.snapshot is None:
         assert scan.relation.rows is not None
-        return duckdb.Rows(scan.relation.rows())
+        return duckdb.Rows(scan.relation.rows(scan.tests))
     return duckdb.Files(scan.snapshot, tuple(files_of(scan)), with_places=scan.with_places)
 
 

@@ -5,12 +5,14 @@ The rewriter sees the catalog only through `World`. The catalog's own answers ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from lakewright.engines.delta import Test
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,10 @@ class Relation:
     catalog: str = ""
     schema: str = ""
     """Where unqualified names in a view's query are looked up."""
-    rows: Callable[[], pa.Table] | None = None
-    """The rows of a virtual table, already limited to what the caller may see."""
+    rows: Callable[[Sequence[Test]], pa.Table] | None = None
+    """The rows of a virtual table, already limited to what the caller may see. Rows that fail a test may be left out."""
+    types: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Column types of a virtual table, by name in lower case, as the Delta log spells them."""
 
     @property
     def governed(self) -> bool:

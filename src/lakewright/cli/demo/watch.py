@@ -82,7 +82,7 @@ def _sample(story: Story) -> list[dict[str, Any]]:
     rows = story.sql(
         story.people.engineer.client,
         f"select {', '.join(columns)} from {CATALOG}.ml.lateness_features where judged_at >= '2013-05-01' "
-        f"and late is not null order by hash(flight_id) limit {REQUESTS * ROWS_EACH}",
+        f"and late is not null order by md5(cast(flight_id as string)) limit {REQUESTS * ROWS_EACH}",
     )
     typed = [
         [
