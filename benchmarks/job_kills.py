@@ -7,13 +7,15 @@ and started again. Afterwards the result of every task and run must be what the 
 must have left its two marks exactly once, and no two processes of one task may ever have been alive together.
 
 `--mode machine` kills the tasks with the server, as a power cut would: what was under way is then run again.
-`--database postgresql://…` does it on Postgres.
+`--mode nodes` does that to one of two nodes at a time, and leaves it dead for a while: the other takes over.
+`--database postgresql://…` does it on Postgres, which two nodes need.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +38,9 @@ TOKEN = "lwa_the-administrators-token-of-the-campaign"
 CONDITIONS: tuple[RunIf, ...] = (
     "ALL_SUCCESS", "AT_LEAST_ONE_SUCCESS", "NONE_FAILED", "ALL_DONE", "AT_LEAST_ONE_FAILED", "ALL_FAILED",
 )  # fmt: skip
+
+SILENCE = 2.0
+"""Seconds after which a dead node's tasks count as lost."""
 
 TASK = """
 import fcntl, os, sys, time
@@ -158,6 +163,7 @@ class Server:
                 "--database", self.database,
             ],
             stderr=(self.directory.parent / "server.log").open("a"), start_new_session=True,
+            env={**os.environ, "LAKEWRIGHT_JOBS__NODE_SILENCE_SECONDS": str(SILENCE)},
         )  # fmt: skip
         load.wait_for(f"{self.url}/health")
 
@@ -226,22 +232,31 @@ def campaign(runs: int, kills: int, seed: int, mode: str, database: str) -> dict
     marks.mkdir()
     plans = [plan(chance) for _ in range(runs)]
     began = time.monotonic()
-    server = Server(home / "data", load_port(), database)
+    server = Server(home / "data-a", load_port(), database)
+    nodes = [server]
+    if mode == "nodes":
+        (home / "data-b").mkdir()
+        shutil.copy(home / "data-a" / "root.key", home / "data-b" / "root.key")
+        nodes.append(Server(home / "data-b", load_port(), database))
     starter = threading.Thread(target=start_runs, args=(server, plans, marks), daemon=True)
     starter.start()
     done = 0
     try:
         while done < kills and not (starter.is_alive() is False and all_ended(server, plans)):
             time.sleep(chance.uniform(0.05, 1.5))
-            server.kill(with_tasks=mode == "machine")
-            server.start()
+            node = chance.choice(nodes)
+            node.kill(with_tasks=mode != "server")
+            if mode == "nodes":
+                time.sleep(chance.uniform(0, 2 * SILENCE))
+            node.start()
             done += 1
         starter.join(timeout=300)
         while not all_ended(server, plans) and time.monotonic() - began < 60 + 20 * runs + 10 * kills:
             time.sleep(0.2)
         problems = judge(server, plans, marks, exact=mode == "server")
     finally:
-        server.kill(with_tasks=True)
+        for node in nodes:
+            node.kill(with_tasks=True)
     for problem in problems[:20]:
         print(problem)
     return {
@@ -301,7 +316,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mode", choices=("server", "machine"), default="server")
+    parser.add_argument("--mode", choices=("server", "machine", "nodes"), default="server")
     given = parser.parse_args()
     if given.serve:
         serve(Path(given.serve), given.port, given.database)

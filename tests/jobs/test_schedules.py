@@ -68,6 +68,14 @@ def test_moments_missed_while_nobody_was_there_are_not_made_up_for(alice: Any, p
     until(lambda: len(runs(alice, job_id)) == 1)
 
 
+def test_one_run_makes_up_for_missed_moments_where_that_is_asked_for(alice: Any, platform: Any) -> None:
+    platform.settings.jobs.catch_up = True
+    job_id = alice.jobs.create(name="hourly", schedule=HOURLY).job_id
+    platform.clock.advance(to_the_hour(platform) + 10 * 3600 + 600)
+    schedules.tick(platform)
+    assert len(runs(alice, job_id)) == 1
+
+
 def test_a_deleted_job_does_not_fire(alice: Any, platform: Any) -> None:
     job_id = alice.jobs.create(name="hourly", schedule=HOURLY).job_id
     alice.jobs.delete(job_id)

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 50
 """Most rounds of one tick: what ends makes something else ready at once."""
+WITHOUT_PROCESS = ("approval_task", "run_job_task")
 GLANCE = 0.03
 """Seconds between looks at whether a process has ended."""
 
@@ -39,7 +40,8 @@ class View:
 
     expired: bool
     retries: bool
-    ready: list[TaskRun]
+    ready: list[tuple[TaskRun, str]]
+    """With the kind of task each is."""
     waiting: list[TaskRun]
     mine: list[TaskRun]
     """Attempts of this node that may have a process."""
@@ -54,6 +56,7 @@ class Dispatcher:
         self._watching = threading.Condition()
         self._watcher: threading.Thread | None = None
         self._stopped = False
+        self._settled = False
         platform.provide(self._logs)
         platform.closes(self.close)
 
@@ -66,13 +69,19 @@ class Dispatcher:
     def tick(self) -> None:
         """Do everything there is to do now."""
         self._beat()
+        if not self._settled:
+            self._settled = True
+            self._disown({attempt.attempt for attempt in self._launcher.live()})
         for _ in range(ROUNDS):
             if not self._round():
                 return
 
     def _round(self) -> bool:
         """One pass over everything; whether it changed anything."""
+        with self._watching:
+            watched = set(self._watched)
         view = self._platform.snapshot(self._look)
+        self._disown(watched - {task.attempt_id for task in view.mine})
         changed = view.expired or view.retries
         if view.expired:
             self._do(engine.expire)
@@ -85,12 +94,12 @@ class Dispatcher:
         for task in view.waiting:
             changed |= self._inquire(task)
         room = self._platform.settings.jobs.parallel_tasks - sum(t.state in states.ALIVE for t in view.mine)
-        for task in view.ready:
-            definition = self._platform.snapshot(lambda ctx, task=task: _needs_process(ctx, task))
-            if definition and room <= 0:
-                continue
-            room -= definition
-            changed |= self._begin(task)
+        for task, kind in view.ready:
+            if kind in WITHOUT_PROCESS:
+                changed |= self._begin_waiting(task, kind)
+            elif room > 0:
+                room -= 1
+                changed |= self._begin(task)
         return changed
 
     def _look(self, ctx: Ctx) -> View:
@@ -105,7 +114,7 @@ class Dispatcher:
                 now, now - engine.QUEUE_MS, now,
             ),
             retries=_any(ctx, "SELECT 1 FROM task_run WHERE state = 'WAITING_FOR_RETRY' AND due_at <= ?", now),
-            ready=rows.tasks(ctx.tx, "state = 'PENDING' ORDER BY due_at, created_at, run_id"),
+            ready=_with_kinds(ctx, rows.tasks(ctx.tx, "state = 'PENDING' ORDER BY due_at, created_at, run_id LIMIT 500")),
             waiting=rows.tasks(ctx.tx, "state = 'WAITING' ORDER BY started_at"),
             mine=[task for task in alive if task.node == node],
             theirs=[task for task in alive if task.node != node],
@@ -140,6 +149,15 @@ class Dispatcher:
         result = states.TIMEDOUT if ended.reason == "timeout" else states.FAILED
         return engine.finish(ctx, task, result, message_of(ended), output=left)
 
+    def _disown(self, attempts: set[str]) -> None:
+        """Kill what runs here although its row is over: this node was silent so long that another took its place."""
+        for attempt in attempts:
+            task = self._platform.snapshot(lambda ctx, attempt=attempt: rows.task(ctx.tx, rows.run_id_of(attempt)))
+            if task is None or task.state not in states.ALIVE or task.node != self._platform.node:
+                self._launcher.kill(attempt)
+                with self._watching:
+                    self._watched.discard(attempt)
+
     def _forget(self, task: TaskRun) -> None:
         with self._watching:
             self._watched.discard(task.attempt_id)
@@ -147,14 +165,12 @@ class Dispatcher:
 
     # --- ready tasks ---
 
+    def _begin_waiting(self, task: TaskRun, kind: str) -> bool:
+        start = gates.look if kind == "approval_task" else children.start
+        self._do(lambda ctx: start(ctx, task))
+        return True
+
     def _begin(self, task: TaskRun) -> bool:
-        kind = self._platform.snapshot(lambda ctx: _kind(ctx, task))
-        if kind == "approval_task":
-            self._do(lambda ctx: gates.look(ctx, task))
-            return True
-        if kind == "run_job_task":
-            self._do(lambda ctx: children.start(ctx, task))
-            return True
         claim = self._do(lambda ctx: engine.claim(ctx, self._platform.node, task))
         if claim is not None:
             self._launch(claim)
@@ -258,13 +274,9 @@ def _any(ctx: Ctx, sql: str, *params: int) -> bool:
     return ctx.tx.one(f"{sql} LIMIT 1", *params) is not None
 
 
-def _kind(ctx: Ctx, task: TaskRun) -> str:
-    run = rows.run(ctx.tx, task.job_run_id)
-    return run.definition.task(task.task_key).kind if run else ""
-
-
-def _needs_process(ctx: Ctx, task: TaskRun) -> bool:
-    return _kind(ctx, task) not in ("approval_task", "run_job_task")
+def _with_kinds(ctx: Ctx, tasks: list[TaskRun]) -> list[tuple[TaskRun, str]]:
+    of_run = {number: rows.run(ctx.tx, number) for number in {task.job_run_id for task in tasks}}
+    return [(task, run.definition.task(task.task_key).kind) for task in tasks if (run := of_run[task.job_run_id])]
 
 
 def _child_ended(ctx: Ctx, task: TaskRun) -> bool:

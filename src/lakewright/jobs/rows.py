@@ -95,7 +95,16 @@ class TaskRun:
     @property
     def attempt_id(self) -> str:
         """What the launcher knows it by."""
-        return f"task-{self.run_id}"
+        return f"{_ATTEMPT}{self.run_id}"
+
+
+_ATTEMPT = "task-"
+
+
+def run_id_of(attempt: str) -> int:
+    """The run id in a launcher's name for an attempt; 0 when it is nobody's."""
+    number = attempt.removeprefix(_ATTEMPT)
+    return int(number) if attempt.startswith(_ATTEMPT) and number.isdigit() else 0
 
 
 RUN_COLUMNS = tuple(f.name for f in fields(Run))

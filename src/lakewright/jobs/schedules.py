@@ -2,7 +2,8 @@
 
 One row per scheduled job holds its next moment. Whoever moves that moment on starts the run in the same transaction,
 so a moment fires once however many nodes look at it, and not at all twice after a crash. Moments missed while the
-platform was down are not made up for: the schedule goes on with its next one.
+platform was down are not made up for, and the schedule goes on with its next one; with `jobs.catch_up` one run makes
+up for all of them.
 """
 
 from dataclasses import replace
@@ -66,7 +67,7 @@ def fire(ctx: Ctx, job_id: str) -> bool:
         "UPDATE schedule_state SET next_fire_at = ?, last_fired_at = ? WHERE job_id = ? AND next_fire_at = ?",
         following, due, job_id, due,
     )  # fmt: skip
-    if not moved or now - due > LATEST_MS:
+    if not moved or (now - due > LATEST_MS and not ctx.settings.jobs.catch_up):
         return False
     job = objects.by_id(replace(ctx, workspace=_workspace(ctx, job_id)), JOB, job_id)
     run = engine.open_run(

@@ -27,6 +27,9 @@ class StorageSettings(BaseModel):
 class JobLimits(BaseModel):
     parallel_tasks: int = Field(default=4, description="Task processes one node runs at the same time.")
     task_memory_mb: int | None = Field(default=None, description="Memory one task may use, MB; empty: no limit.")
+    catch_up: bool = Field(
+        default=False, description="Whether one run makes up for the moments a schedule missed while nothing ran."
+    )
     lost_restarts: int = Field(
         default=3, description="How often a task whose machine died under it is made again, beside its own retries."
     )
