@@ -103,16 +103,17 @@ def place(ctx: Ctx, target: Obj[Any], path: str, access: Access) -> Place:
     """Where the path lies, for an operation outside a transaction."""
     names = paths.names(path)
     if target.kind == VOLUME.name:
-        return ctx.snapshot(lambda ctx: in_volume(ctx, target, names[4:], access))
-    found = mounted("/" + "/".join(names))
-    if found is None:
+        found = ctx.snapshot(lambda ctx: in_volume(ctx, target, names[4:], access))
+        return Place(found.root, found.below, "/" + "/".join(names))
+    mount = mounted("/" + "/".join(names))
+    if mount is None:
         raise NotFound(f"nothing is at /{'/'.join(names)}", code="NOT_FOUND")
-    resolver, relative = found
+    resolver, relative = mount
     where = ctx.snapshot(lambda ctx: resolver.decide(ctx, relative, access))
     root = ctx.settings.data_dir.resolve()
     if not places.within(where, root):
         raise Denied(f"/{'/'.join(names)} leads outside the data directory")
-    return Place(root, paths.names(str(where.relative_to(root))))
+    return Place(root, paths.names(str(where.relative_to(root))), "/" + "/".join(names))
 
 
 def in_volume(ctx: Ctx, volume: Obj[Volume], below: list[str], access: Access) -> Place:

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,27 +60,27 @@ class Entry:
 
 
 class Place:
-    """A file or folder below `root`. Nothing is touched until it is used."""
+    """A file or folder below `root`. Nothing is touched until it is used. `called` is what refusals call it."""
 
-    def __init__(self, root: Path, below: list[str]) -> None:
-        self.root, self.below = root, below
+    def __init__(self, root: Path, below: list[str], called: str = "") -> None:
+        self.root, self.below, self.called = root, below, called
 
     def __str__(self) -> str:
-        return "/" + "/".join(self.below)
+        return self.called or "/" + "/".join(self.below)
 
     # ---- looking
 
     def entry(self) -> Entry:
         """What lies here; NotFound when nothing a caller may see does."""
         if not self.below:
-            with _opened(self.root, []) as folder:
+            with _opened(self.root, [], self.called) as folder:
                 return _entry("", os.fstat(folder))
         with self._parent() as parent:
             return _entry(self.below[-1], self._stat(parent))
 
     def entries(self) -> list[Entry]:
         """The folder's content by name, without links, devices and half-written files."""
-        with _opened(self.root, self.below) as folder:
+        with _opened(self.root, self.below, self.called) as folder:
             return sorted(_listed(folder), key=lambda e: e.name)
 
     def open(self) -> int:
@@ -99,8 +99,8 @@ class Place:
 
     # ---- changing
 
-    def put(self, source: Path, *, overwrite: bool) -> None:
-        """The content of `source`, whole and durable, or nothing. `source` is left where it is."""
+    def put(self, *sources: Path, overwrite: bool) -> None:
+        """The content of the sources, one after the other, whole and durable, or nothing. They are left where they are."""
         if not self.below:
             raise Invalid("a file needs a name")
         self.parent().make()
@@ -108,7 +108,7 @@ class Place:
             self._refuse_what_is_not_a_file(parent)
             partial = f"{PARTIAL}{uuid4().hex}"
             try:
-                _copy(source, partial, parent)
+                _copy(sources, partial, parent)
                 self._settle(partial, parent, overwrite=overwrite)
             finally:
                 _unlink_if_there(partial, parent)
@@ -124,18 +124,19 @@ class Place:
     def make(self) -> None:
         """The folder here and every one above it."""
         for depth in range(1, len(self.below) + 1):
-            with _opened(self.root, self.below[: depth - 1]) as parent:
+            with _opened(self.root, self.below[: depth - 1], self.called) as parent:
                 try:
                     os.mkdir(self.below[depth - 1], 0o700, dir_fd=parent)
                     os.fsync(parent)
                 except FileExistsError:
-                    if not stat.S_ISDIR(Place(self.root, self.below[:depth])._stat(parent).st_mode):
-                        raise AlreadyExists(f"{Place(self.root, self.below[:depth])} is a file") from None
+                    above = Place(self.root, self.below[:depth], self.called)
+                    if not stat.S_ISDIR(above._stat(parent).st_mode):
+                        raise AlreadyExists(f"a file is in the way to {self}") from None
 
     def remove_folder(self) -> None:
         if not self.below:
             raise Denied("the root itself stays")
-        with _opened(self.root, self.below) as folder:
+        with _opened(self.root, self.below, self.called) as folder:
             if any(os.scandir(folder)):
                 raise BadState(f"{self} is not empty", code="DIRECTORY_NOT_EMPTY")
         with self._parent() as parent:
@@ -148,7 +149,7 @@ class Place:
             os.fsync(parent)
 
     def parent(self) -> "Place":
-        return Place(self.root, self.below[:-1])
+        return Place(self.root, self.below[:-1], self.called)
 
     # ---- how
 
@@ -156,7 +157,7 @@ class Place:
     def _parent(self) -> Generator[int]:
         if not self.below:
             raise Invalid("a name is required")
-        with _opened(self.root, self.below[:-1]) as folder:
+        with _opened(self.root, self.below[:-1], self.called) as folder:
             yield folder
 
     def _stat(self, parent: int) -> os.stat_result:
@@ -185,16 +186,16 @@ class Place:
 
 
 @contextmanager
-def _opened(root: Path, below: list[str]) -> Generator[int]:
+def _opened(root: Path, below: list[str], called: str = "") -> Generator[int]:
     """The folder `below` the root, reached name by name with links refused."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     try:
         fd = os.open(root, flags)
     except OSError as error:
-        raise _fault(error, Place(root, [])) from error
+        raise _fault(error, Place(root, [], called)) from error
     try:
         for depth, name in enumerate(below, 1):
-            lower = _os(os.open, Place(root, below[:depth]), name, flags | os.O_NOFOLLOW, dir_fd=fd)
+            lower = _os(os.open, Place(root, below[:depth], called), name, flags | os.O_NOFOLLOW, dir_fd=fd)
             os.close(fd)
             fd = lower
         yield fd
@@ -223,12 +224,14 @@ def _listed(folder: int) -> Iterator[Entry]:
                 yield _entry(each.name, found)
 
 
-def _copy(source: Path, partial: str, parent: int) -> None:
+def _copy(sources: Sequence[Path], partial: str, parent: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(source, "rb") as read, open(os.open(partial, flags, 0o600, dir_fd=parent), "wb") as write:
-        left = os.fstat(read.fileno()).st_size
-        while left and (copied := _copy_some(read.fileno(), write.fileno(), left)):
-            left -= copied
+    with open(os.open(partial, flags, 0o600, dir_fd=parent), "wb") as write:
+        for source in sources:
+            with open(source, "rb") as read:
+                left = os.fstat(read.fileno()).st_size
+                while left and (copied := _copy_some(read.fileno(), write.fileno(), left)):
+                    left -= copied
         os.fsync(write.fileno())
 
 
