@@ -164,6 +164,13 @@ def test_its_own_files_are_its_own(confined: Tasks) -> None:
     assert ran.out == "0o600 0o700\nmine True\n", ran
 
 
+def test_a_folder_of_code_that_holds_the_attempts_is_not_opened() -> None:
+    from lakewright.engines.local.task import holds
+
+    assert holds(Path("/srv/project"), Path("/srv/project/.lakewright/attempts/a"))
+    assert not holds(Path("/srv/project/src"), Path("/srv/project/.lakewright/attempts/a"))
+
+
 # --- processes
 
 

@@ -209,6 +209,15 @@ def test_spark_in_a_notebook(run: Runner, small: Small) -> None:
     assert "EWR" in done.notebook.cells[0].outputs[0].data["text/html"]
 
 
+def test_a_sql_cell_sees_the_notebooks_temporary_views(run: Runner) -> None:
+    done = run(
+        "# Databricks notebook source\nimport pandas as pd\nspark.createDataFrame(pd.DataFrame({'n': [1, 2]})).createOrReplaceTempView('few')\n"
+        "# COMMAND ----------\n# MAGIC %sql\n# MAGIC SELECT sum(n) AS total FROM few\n# COMMAND ----------\nprint(_sqldf.total[0])\n"
+    )
+    assert done.exit.code == 0, done.err
+    assert done.out.endswith("3\n")
+
+
 def test_a_secret_never_leaves_a_notebook(run: Runner, small: Small) -> None:
     small.secrets["vault", "password"] = b"correct-horse-battery"
     done = run(

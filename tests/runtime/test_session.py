@@ -110,6 +110,11 @@ def test_a_change_is_the_servers(spark: GovernedSession, small: Small) -> None:
     assert small.statements[-1]["statement"] == "DELETE FROM main.air.flights WHERE origin = 'EWR'"
 
 
+def test_who_is_asking_is_the_servers_answer(spark: GovernedSession, small: Small) -> None:
+    assert spark.sql("SELECT current_user() AS me").collect()[0].me == "duckdb"  # the small server has no other
+    assert small.statements[-1]["statement"] == "SELECT current_user() AS me"
+
+
 def test_an_insert_from_a_temporary_view_is_a_write(spark: GovernedSession, small: Small) -> None:
     spark.createDataFrame(pd.DataFrame({"code": ["LGA"], "city": ["Queens"]})).createOrReplaceTempView("more")
     spark.sql("INSERT INTO main.air.ports SELECT code, city FROM more")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,9 +172,21 @@ def run_sql(text: str) -> Any:
 
     widgets = surroundings.dbutils().widgets.getAll()
     filled = re.sub(r"\$\{(\w+)\}", lambda found: widgets.get(found[1], found[0]), text)
+    statements = [one for one in sqlglot.parse(filled, read="databricks") if one is not None]
     answer = None
-    for statement in sqlglot.parse(filled, read="databricks"):
-        if statement is not None:
-            plain = statement.sql(dialect="databricks")
-            answer = tables.sql(plain, {name: value for name, value in widgets.items() if f":{name}" in plain})
+    for one in statements:
+        # A cell of one statement goes as it was written.
+        plain = filled.strip().rstrip(";") if len(statements) == 1 else one.sql(dialect="databricks")
+        answer = _ask(plain, one, widgets)
     return None if answer is None else answer.to_pandas()
+
+
+def _ask(text: str, statement: Any, widgets: dict[str, str]) -> Any:
+    """The platform answers, but for temporary views, which exist in this process only."""
+    from sqlglot import exp
+
+    session = sys.modules.get("lakewright.runtime.session")
+    if session is not None and session.session().uses_views(statement):
+        return session.session().sql(text).toArrow()
+    named = {placeholder.name for placeholder in statement.find_all(exp.Placeholder)}
+    return tables.sql(text, {name: value for name, value in widgets.items() if name in named})

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from lakewright.engines.local import confine, record, tree
-from lakewright.engines.local.task import BY_ITSELF, Assignment
+from lakewright.engines.local.task import BY_ITSELF, Assignment, holds
 from lakewright.engines.processes import (
     AlreadyStarted,
     Attempt,
@@ -83,6 +83,8 @@ class LocalLauncher:
         self._sent_to: dict[str, _Zygote] = {}
         self._lock = threading.Lock()
         offered = confine.offer().isolation
+        if any(holds(Path(open_to_all), self._root) for open_to_all in confine.SYSTEM):
+            offered = min(offered, Isolation.COOPERATIVE, key=list(Isolation).index)  # tasks may read all of /usr
         self._isolation = offered if most.at_least(offered) else most
 
     def isolation(self) -> Isolation:

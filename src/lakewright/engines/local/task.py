@@ -143,8 +143,14 @@ def _die_first() -> None:
 
 
 def _readable(assignment: Assignment) -> Iterable[Path]:
+    """The interpreter and its libraries. A folder of code that holds the platform's data too is not among them."""
     interpreter = [sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))]
-    return map(Path, [*interpreter, *filter(os.path.isabs, sys.path), *assignment.readable])
+    code = [path for path in map(Path, filter(os.path.isabs, sys.path)) if not holds(path, Path(assignment.dir))]
+    return [*map(Path, interpreter), *code, *map(Path, assignment.readable)]
+
+
+def holds(folder: Path, what: Path) -> bool:
+    return what.resolve().is_relative_to(folder.resolve())
 
 
 def _writable(assignment: Assignment) -> list[str]:
