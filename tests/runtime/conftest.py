@@ -92,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
             whole = pa.concat_tables([before, table]) if before is not None and query["mode"] == "append" else table
             small.tables[query["table"]] = whole
             return {"version": 1, "num_rows": table.num_rows}
+        if found := re.fullmatch("/api/2.1/unity-catalog/tables/(.+)/exists", path):
+            return {"table_exists": found[1] in small.tables}
         if path == "/api/2.0/sql/warehouses":
             return {"warehouses": [{"id": "w1"}]}
         if path == "/api/2.0/sql/statements":
