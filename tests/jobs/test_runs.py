@@ -8,6 +8,7 @@ from databricks.sdk.errors import InvalidParameterValue, PermissionDenied, Resou
 from databricks.sdk.service.jobs import (
     ConditionTask,
     ConditionTaskOp,
+    ForEachTask,
     JobParameterDefinition,
     JobRunAs,
     JobSettings,
@@ -481,3 +482,78 @@ def test_a_notebook_that_fails_shows_its_error(alice: Any, shelf: Shelf) -> None
     output = alice.jobs.get_run_output(run.tasks[0].run_id)
     assert output.error == "KeyError: 'gone'"
     assert "Traceback" in output.error_trace
+
+
+def for_each(inputs: str, path: str, *parameters: str, concurrency: int = 1, **more: Any) -> Task:
+    return Task(
+        "each", for_each_task=ForEachTask(inputs, python("one", path, *parameters), concurrency=concurrency), **more
+    )
+
+
+def test_a_for_each_task_runs_once_per_input_so_many_at_a_time(alice: Any, shelf: Shelf) -> None:
+    shelf.write(
+        "/code/list.py",
+        SET + "call('POST', '/api/2.2/jobs/runs/task-values', {'key': 'l', 'value': [{'n': 1}, {'n': 2}, {'n': 3}]})",
+    )
+    shelf.write("/code/say.py", "import sys\nprint(sys.argv[1:])\n")
+    each = for_each(
+        "{{tasks.list.values.l}}", "/code/say.py", "{{input.n}}", "{{tasks.list.result_state}}", concurrency=2
+    )
+    each.depends_on = [TaskDependency("list")]
+    run = ended(alice, start(alice, python("list", "/code/list.py"), each))
+    assert results(run) == {"list": "SUCCESS", "each": "SUCCESS"}
+    task = run.tasks[1]
+    assert task.for_each_task.stats.task_run_stats.succeeded_iterations == 3
+    iterations = alice.jobs.get_run(task.run_id).iterations
+    logs = [alice.jobs.get_run_output(i.run_id).logs for i in iterations]
+    assert logs == [f"['{n}', 'success']\n" for n in (1, 2, 3)]
+    starts = sorted((i.start_time, i.end_time) for i in iterations)
+    assert starts[2][0] >= min(end for _, end in starts)
+    assert [r.run_id for r in alice.jobs.list_runs()] == [run.run_id]
+
+
+def test_one_failing_iteration_fails_the_task_and_the_others_still_run(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/odd.py", "import sys\nassert int(sys.argv[1]) % 2 == 0\n")
+    run = ended(alice, start(alice, for_each("[1, 2, 3, 4]", "/code/odd.py", "{{input}}")))
+    [task] = run.tasks
+    assert task.state.state_message == "2 of 4 iterations did not succeed"
+    stats = task.for_each_task.stats
+    assert (stats.task_run_stats.completed_iterations, stats.task_run_stats.failed_iterations) == (4, 2)
+    assert [(e.count, e.termination_category) for e in stats.error_message_stats] == [(2, "RUN_EXECUTION_ERROR")]
+
+
+def test_cancelling_a_for_each_task_stops_all_iterations(alice: Any, shelf: Shelf) -> None:
+    shelf.write("/code/slow.py", "import time\ntime.sleep(600)\n")
+    run_id = start(alice, for_each("[1, 2, 3]", "/code/slow.py"))
+    until(lambda: state_of(alice, run_id, "each") == "RUNNING")
+    run = alice.jobs.cancel_run_and_wait(run_id)
+    assert results(run) == {"each": "CANCELED"}
+    iterations = until(
+        lambda: [i for i in alice.jobs.get_run(run.tasks[0].run_id).iterations if i.status.state.value == "TERMINATED"][
+            2:
+        ]
+    )
+    assert iterations
+
+
+@pytest.mark.parametrize("inputs", ["not json", '{"a": 1}', "{{job.parameters.nope}}"])
+def test_inputs_that_are_no_list_fail_the_task(alice: Any, shelf: Shelf, inputs: str) -> None:
+    shelf.write("/code/ok.py", "")
+    run = ended(alice, start(alice, for_each(inputs, "/code/ok.py")))
+    assert run.tasks[0].status.termination_details.code.value == "INVALID_RUN_CONFIGURATION"
+
+
+def test_a_for_each_task_does_not_nest(alice: Any) -> None:
+    inner = {
+        "task_key": "b",
+        "for_each_task": {
+            "inputs": "[1]",
+            "task": {"task_key": "c", "condition_task": {"op": "EQUAL_TO", "left": "", "right": ""}},
+        },
+    }
+    with pytest.raises(InvalidParameterValue, match="cannot be a for_each_task"):
+        alice.api_client.do(
+            "POST",
+            "/api/2.2/jobs/create",
+            body={"tasks": [{"task_key": "a", "for_each_task": {"inputs": "[1]", "task": inner}}]},
+        )

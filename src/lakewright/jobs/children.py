@@ -1,6 +1,6 @@
 """Child runs: a task that starts another job and ends as that run ends."""
 
-from lakewright.jobs import engine, rows, states
+from lakewright.jobs import engine, iterations, rows, states
 from lakewright.jobs.kind import CAN_MANAGE_RUN, JOB
 from lakewright.jobs.rows import Run, TaskRun
 from lakewright.kernel import objects, rules
@@ -43,7 +43,9 @@ def look(ctx: Ctx, task: TaskRun) -> None:
     child = rows.run(ctx.tx, task.child_run_id) if task.child_run_id else None
     if child is None or child.state not in states.OVER:
         return
-    if child.result in states.GOOD:
+    if child.run_type == engine.ITERATIONS:
+        iterations.settle(ctx, task, child)
+    elif child.result in states.GOOD:
         engine.finish(ctx, task, states.SUCCESS)
     else:
         engine.finish(ctx, task, states.FAILED, f"Run {child.run_id} of job {child.job_id} ended as {child.result}")

@@ -125,11 +125,26 @@ class ApprovalTask(Part):
 NOT_YET_TASKS = frozenset(
     {
         "ai_runtime_task", "alert_task", "clean_rooms_notebook_task", "compute", "dashboard_task", "dbt_cloud_task",
-        "dbt_platform_task", "dbt_task", "for_each_task", "gen_ai_compute_task", "pipeline_task", "power_bi_task",
+        "dbt_platform_task", "dbt_task", "gen_ai_compute_task", "pipeline_task", "power_bi_task",
         "python_operator_task", "python_wheel_task", "simulation_task", "spark_jar_task", "spark_submit_task",
         "sql_task",
     }
 )  # fmt: skip
+
+
+class ForEachTask(Part):
+    inputs: str
+    """A JSON array, or a reference to one."""
+    concurrency: Annotated[int, Field(ge=1, le=100)] = 1
+    task: "Task"
+
+    @model_validator(mode="after")
+    def _nests_once(self) -> "ForEachTask":
+        if self.task.for_each_task or self.task.approval_task:
+            raise Invalid(f"for_each_task: '{self.task.task_key}' cannot be a {self.task.kind}")
+        if self.task.depends_on:
+            raise Invalid(f"for_each_task: '{self.task.task_key}' cannot depend on other tasks")
+        return self
 
 
 class Task(Part):
@@ -138,7 +153,7 @@ class Task(Part):
         "notification_settings",
     }  # fmt: skip
     kinds: ClassVar[tuple[str, ...]] = (
-        "notebook_task", "spark_python_task", "condition_task", "run_job_task", "approval_task",
+        "notebook_task", "spark_python_task", "condition_task", "run_job_task", "approval_task", "for_each_task",
     )  # fmt: skip
 
     task_key: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -151,6 +166,7 @@ class Task(Part):
     condition_task: ConditionTask | None = None
     run_job_task: RunJobTask | None = None
     approval_task: ApprovalTask | None = None
+    for_each_task: ForEachTask | None = None
     environment_key: str | None = None
     disable_auto_optimization: bool | None = None
     """Accepted as it is: we never retry or resize on our own account."""
@@ -346,6 +362,8 @@ def show_task(task: Task) -> dict[str, Any]:
     shown = task.model_dump(mode="json", exclude_none=True)
     if not task.depends_on:
         del shown["depends_on"]
+    if task.for_each_task:
+        shown["for_each_task"]["task"] = show_task(task.for_each_task.task)
     for name, field in ((task.kind, "parameters"), (task.kind, "base_parameters"), (task.kind, "job_parameters")):
         if shown[name].get(field) in ([], {}):
             del shown[name][field]

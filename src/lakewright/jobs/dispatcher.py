@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lakewright.engines.processes import AlreadyStarted, Exit, Launcher, LaunchFault
-from lakewright.jobs import children, engine, gates, launching, rows, states
+from lakewright.jobs import children, engine, gates, iterations, launching, rows, states
 from lakewright.jobs.engine import Claim
 from lakewright.jobs.logs import Logs, message_of
 from lakewright.jobs.rows import TaskRun
 from lakewright.kernel import leases
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.controllers import controller
-from lakewright.kernel.faults import Fault
+from lakewright.kernel.faults import Fault, Unavailable
 from lakewright.kernel.platform import Platform
 
 T = TypeVar("T")
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 50
 """Most rounds of one tick: what ends makes something else ready at once."""
-WITHOUT_PROCESS = ("approval_task", "run_job_task")
+WITHOUT_PROCESS = {"approval_task": gates.look, "run_job_task": children.start, "for_each_task": iterations.start}
+"""How tasks begin that run by waiting for somebody else."""
 GLANCE = 0.03
 """Seconds between looks at whether a process has ended."""
 
@@ -88,19 +89,30 @@ class Dispatcher:
         if view.retries:
             self._do(engine.ready_again)
         for task in view.mine:
-            changed |= self._attend(task)
+            changed |= self._safely(task, self._attend)
         for task in view.theirs:
-            changed |= self._take_over(task)
+            changed |= self._safely(task, self._take_over)
         for task in view.waiting:
-            changed |= self._inquire(task)
+            changed |= self._safely(task, self._inquire)
         room = self._platform.settings.jobs.parallel_tasks - sum(t.state in states.ALIVE for t in view.mine)
         for task, kind in view.ready:
             if kind in WITHOUT_PROCESS:
-                changed |= self._begin_waiting(task, kind)
+                changed |= self._safely(task, lambda task, kind=kind: self._begin_waiting(task, kind))
             elif room > 0:
                 room -= 1
-                changed |= self._begin(task)
+                changed |= self._safely(task, self._begin)
         return changed
+
+    def _safely(self, task: TaskRun, act: Callable[[TaskRun], bool]) -> bool:
+        """A mistake of ours about one task ends that task, not the work for all others."""
+        try:
+            return act(task)
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("task run %s made the dispatcher fail", task.run_id)
+            self._fail(task, f"the platform failed to run this task: {type(error).__name__}", "INTERNAL_ERROR")
+            return True
 
     def _look(self, ctx: Ctx) -> View:
         now, node = ctx.now(), self._platform.node
@@ -166,8 +178,7 @@ class Dispatcher:
     # --- ready tasks ---
 
     def _begin_waiting(self, task: TaskRun, kind: str) -> bool:
-        start = gates.look if kind == "approval_task" else children.start
-        self._do(lambda ctx: start(ctx, task))
+        self._do(lambda ctx: WITHOUT_PROCESS[kind](ctx, task))
         return True
 
     def _begin(self, task: TaskRun) -> bool:
@@ -189,10 +200,6 @@ class Dispatcher:
             return
         except LaunchFault as fault:
             self._fail(task, str(fault), "CLUSTER_ERROR")
-            return
-        except Exception as error:
-            log.exception("task run %s could not be started", task.run_id)
-            self._fail(task, f"the task could not be started: {type(error).__name__}", "INTERNAL_ERROR")
             return
         if self._do(lambda ctx: engine.started(ctx, task)):
             self._watch(task.attempt_id)

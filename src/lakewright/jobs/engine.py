@@ -22,6 +22,8 @@ from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Fault, Invalid
 
 WORKLOAD_FAILED = "Workload failed, see run output for details."
+ITERATIONS = "FOR_EACH"
+"""Type of the run inside a run that holds the iterations of a for_each task; not listed, not counted."""
 LONGEST_TOKEN = 30 * 24 * 3600
 """Seconds a task's token lives when the task has no timeout; it is revoked when the attempt ends."""
 QUEUE_MS = 48 * 3600 * 1000
@@ -68,16 +70,22 @@ def open_run(ctx: Ctx, order: Order) -> Run:
         order.cause, order.due_at, order.parent_run_id, order.creator, order.run_as, order.idempotency, state, result,
         None, message, now, None, now if result else None, None, None, "[]", None,
     )  # fmt: skip
-    rows.insert(ctx, made)
-    ctx.emit("job_run", str(run_id), {"job_id": made.job_id, "state": state})
     if result:
+        rows.insert(ctx, made)
         record(ctx, "runSkipped", made, message)
         return made
-    for key in graph.ordered(graph_of(made)):
-        insert_attempt(ctx, made, key)
-    if state == states.PENDING:
-        _begin(ctx, made)
-    return rows.run(ctx.tx, run_id) or made
+    return plant(ctx, made)
+
+
+def plant(ctx: Ctx, run: Run) -> Run:
+    """Store a new run with the first attempts of its tasks, and let it go unless it has to queue."""
+    rows.insert(ctx, run)
+    ctx.emit("job_run", str(run.run_id), {"job_id": run.job_id, "state": run.state})
+    for key in graph.ordered(graph_of(run)):
+        insert_attempt(ctx, run, key)
+    if run.state == states.PENDING:
+        _begin(ctx, run)
+    return rows.run(ctx.tx, run.run_id) or run
 
 
 def made_before(ctx: Ctx, creator: str, token: str | None) -> Run | None:
@@ -114,8 +122,8 @@ def holding(ctx: Ctx, job_id: str) -> int:
     marks = ", ".join("?" * len(states.HOLDING_RUNS))
     return int(
         ctx.tx.scalar(
-            f"SELECT COUNT(*) FROM job_run WHERE job_id = ? AND state IN ({marks})",
-            job_id, *sorted(states.HOLDING_RUNS),
+            f"SELECT COUNT(*) FROM job_run WHERE job_id = ? AND run_type <> ? AND state IN ({marks})",
+            job_id, ITERATIONS, *sorted(states.HOLDING_RUNS),
         )
     )  # fmt: skip
 
@@ -249,6 +257,8 @@ def _conclude(ctx: Ctx, run: Run, edges: graph.Graph, newest: Mapping[str, TaskR
     ended = rows.move_run(ctx, run, "finish", result=verdict.result, message=verdict.message, ended_at=now)
     if ended is None:
         return
+    if run.run_type == ITERATIONS:
+        return
     record(ctx, "runSucceeded" if verdict.result in states.GOOD else "runFailed", ended, verdict.message)
     dequeue(ctx, run.job_id, _limit(ctx, run))
 
@@ -279,7 +289,7 @@ def claim(ctx: Ctx, node: str, task: TaskRun) -> Claim | None:
     if run is None:
         return None
     definition = run.definition.task(task.task_key)
-    if definition.approval_task or definition.run_job_task:
+    if definition.approval_task or definition.run_job_task or definition.for_each_task:
         return None
     taken = rows.move_task(ctx, task, "claim", node=node, claimed_at=ctx.now())
     if taken is None:
@@ -402,11 +412,11 @@ def ready_again(ctx: Ctx) -> None:
 # --- stopping ---
 
 
-def stop_run(ctx: Ctx, job_run_id: int, why: str) -> None:
+def stop_run(ctx: Ctx, job_run_id: int, why: str, *, whole: bool = False) -> None:
     """Cancel a run or end it for its timeout: what runs is killed, what has not begun is dropped.
 
     Tasks that were to run after failures (run_if) still do after the first cancellation; a second one, or a timeout,
-    drops them too.
+    drops them too, and so does `whole`.
     """
     run = rows.lock(ctx, job_run_id)
     if run is None or run.state in states.OVER:
@@ -416,7 +426,7 @@ def stop_run(ctx: Ctx, job_run_id: int, why: str) -> None:
         for task in rows.latest(ctx.tx, job_run_id).values():
             _stop_attempt(ctx, task, why)
         return
-    final = run.state == states.TERMINATING or why == states.TIMEDOUT
+    final = whole or run.state == states.TERMINATING or why == states.TIMEDOUT
     rows.move_run(ctx, run, "stop", stopped_for=why)
     if final and why == states.TIMEDOUT:
         ctx.tx.run("UPDATE job_run SET stopped_for = ?, deadline = NULL WHERE run_id = ?", why, job_run_id)
@@ -440,7 +450,8 @@ def _stop_attempt(ctx: Ctx, task: TaskRun, why: str) -> None:
         return
     dropped = rows.move_task(ctx, task, "drop", result=why, message=message, ended_at=ctx.now())
     if dropped and dropped.child_run_id:
-        stop_run(ctx, dropped.child_run_id, states.CANCELED)
+        child = rows.run(ctx.tx, dropped.child_run_id)
+        stop_run(ctx, dropped.child_run_id, states.CANCELED, whole=child is not None and child.run_type == ITERATIONS)
 
 
 def expire(ctx: Ctx) -> None:
@@ -469,6 +480,8 @@ def change_timeout(ctx: Ctx, job_id: str, seconds: int) -> None:
 
 def scope_of(ctx: Ctx, run: Run, task: TaskRun) -> Scope:
     """What references in this task's parameters may name."""
+    if run.run_type == ITERATIONS:
+        return _scope_of_iteration(ctx, run, task)
     values = rows.values(ctx.tx, run.run_id)
     others = rows.latest(ctx.tx, run.run_id)
     return Scope(
@@ -488,6 +501,17 @@ def scope_of(ctx: Ctx, run: Run, task: TaskRun) -> Scope:
         workspace_id=ctx.workspace,
         workspace_url=address(ctx.settings),
     )
+
+
+def _scope_of_iteration(ctx: Ctx, run: Run, task: TaskRun) -> Scope:
+    """An iteration sees what its for_each task sees, itself as the task, and its own input."""
+    above = rows.task(ctx.tx, run.parent_run_id or 0)
+    outer = rows.run(ctx.tx, above.job_run_id) if above else None
+    if above is None or outer is None:
+        raise Invalid("the run that this iteration belongs to is gone")
+    given = json.loads(run.overrides)["inputs"][int(task.task_key.rpartition("_")[2])]
+    me = TaskFacts(task.run_id, execution_count=task.attempt + 1)
+    return replace(scope_of(ctx, outer, above), task=me, task_name=task.task_key, input=given)
 
 
 def address(settings: PlatformSettings) -> str:
@@ -516,6 +540,8 @@ def resolve(ctx: Ctx, run: Run, task: TaskRun, definition: Task) -> dict[str, An
         }
     if it := definition.run_job_task:
         return {"job_parameters": parameters.resolve_all(it.job_parameters, scope)}
+    if it := definition.for_each_task:
+        return {"inputs": parameters.resolve(it.inputs, scope)}
     if it := definition.approval_task:
         return parameters.resolve_all(it.model_dump(exclude_none=True), scope)
     return {}
@@ -524,6 +550,8 @@ def resolve(ctx: Ctx, run: Run, task: TaskRun, definition: Task) -> dict[str, An
 def record(ctx: Ctx, action: str, run: Run, because: str = "") -> None:
     """What the engine does goes into the audit trail beside what people do: who made the run, as whom it acts."""
     assert ctx.turn is not None
+    if run.run_type == ITERATIONS:
+        return
     ctx.turn.entries.append(
         Entry(
             at=ctx.now(), request_id=ctx.request.request_id, workspace=ctx.workspace, source="jobs", user_agent="",

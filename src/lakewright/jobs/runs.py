@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lakewright.jobs import definition, engine, gates, graph, parameters, repairs, rows, states
+from lakewright.jobs import definition, engine, gates, graph, iterations, parameters, repairs, rows, states
 from lakewright.jobs.definition import Settings
 from lakewright.jobs.jobs import BY_ID as JOB_BY_ID
 from lakewright.jobs.jobs import AccessControl, actor, api, old, share
@@ -186,7 +186,9 @@ def get(ctx: Ctx, job: Obj[Job], ask: GetRun) -> Reply:
     bound = f"{ctx.principal.id}:run:{run.run_id}"
     start = int(objects.open_token(ctx, ask.page_token, bound)) if ask.page_token else 0
     page = of_run[start : start + definition.PAGE]
-    shown["tasks"] = [show_task(run, task, resolved=ask.include_resolved_values) for task in page]
+    shown["tasks"] = [
+        _with_stats(ctx, task, show_task(run, task, resolved=ask.include_resolved_values)) for task in page
+    ]
     if start:
         shown["job_parameters"] = []
     if ask.include_history and run.repairs != "[]":
@@ -320,7 +322,7 @@ def _both(ctx: Ctx, run_id: int) -> tuple[Run, TaskRun]:
 
 
 def _visible(ctx: Ctx, workspace: Obj[Root], ask: ListRuns, limit: int) -> list[Run]:
-    where, params = ["r.workspace = ?", "r.deleted_at IS NULL"], [ctx.workspace]
+    where, params = ["r.workspace = ?", "r.deleted_at IS NULL", "r.run_type <> ?"], [ctx.workspace, engine.ITERATIONS]
     rest: list[Any] = []
 
     def narrow(condition: str, *values: Any) -> None:
@@ -429,14 +431,24 @@ def _between(start: int | None, end: int | None) -> int:
     return max(0, end - start) if start is not None and end is not None else 0
 
 
+def _with_stats(ctx: Ctx, task: TaskRun, shown: Reply) -> Reply:
+    """A for_each task says how far its iterations are."""
+    if found := iterations.of(ctx, task):
+        shown["for_each_task"]["stats"] = iterations.stats(found[1])
+    return shown
+
+
 def _show_alone(ctx: Ctx, task: TaskRun, *, resolved: bool = False) -> Reply:
     """One attempt as if it were a run of its own."""
     run = rows.run(ctx.tx, task.job_run_id)
     if run is None:
         raise NoRun(f"Run {task.run_id} does not exist.")
-    one = show_task(run, task, resolved=resolved)
+    one = _with_stats(ctx, task, show_task(run, task, resolved=resolved))
     same = ("start_time", "end_time", "setup_duration", "execution_duration", "cleanup_duration", "state", "status",
             "attempt_number", "original_attempt_run_id")  # fmt: skip
-    return show(ctx, run) | {name: one[name] for name in same} | {
+    shown = show(ctx, run) | {name: one[name] for name in same} | {
         "run_id": task.run_id, "job_run_id": run.run_id, "run_name": task.task_key, "run_duration": 0, "tasks": [one],
     }  # fmt: skip
+    if found := iterations.of(ctx, task):
+        shown["iterations"] = [show_task(found[0], each, resolved=resolved) for each in found[1]]
+    return shown

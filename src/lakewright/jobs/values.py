@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from lakewright.jobs import rows, states
+from lakewright.jobs import engine, rows, states
 from lakewright.jobs.kind import CAN_VIEW
 from lakewright.jobs.rows import TaskRun
 from lakewright.jobs.runs import job_of_run
@@ -56,7 +56,7 @@ def get(ctx: Ctx, workspace: Obj[Root], ask: GetValue) -> Reply:
     """A task reads the values of its own run with its token; anybody else must be allowed to see the job."""
     task = own_task(ctx)
     if task is not None:
-        job_run_id = task.job_run_id
+        job_run_id = _outer(ctx, task.job_run_id)
     elif ask.run_id is not None:
         job_run_id = ask.run_id
         rules.require(ctx, CAN_VIEW, job_of_run(ctx, str(job_run_id)))
@@ -74,3 +74,12 @@ def own_task(ctx: Ctx) -> TaskRun | None:
         return None
     found = rows.tasks(ctx.tx, "token_id = ?", ctx.principal.token_id)
     return found[0] if found else None
+
+
+def _outer(ctx: Ctx, job_run_id: int) -> int:
+    """The run whose tasks a task names: an iteration names those of the run it is part of."""
+    run = rows.run(ctx.tx, job_run_id)
+    if run is None or run.run_type != engine.ITERATIONS:
+        return job_run_id
+    above = rows.task(ctx.tx, run.parent_run_id or 0)
+    return above.job_run_id if above else job_run_id
