@@ -1,11 +1,15 @@
-"""The approved version becomes the champion, and the endpoint answers with it."""
+"""The approved version becomes the champion, the endpoint answers with it, and what it learnt from is kept to compare with."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from flight_delays import release, serving, workspace
+import pyarrow.compute as pc
+from flight_delays import release, serving, windows, workspace
+from flight_delays.features import FEATURES
+
+from lakewright.runtime import tables
 
 
 def main() -> None:
@@ -15,6 +19,11 @@ def main() -> None:
     print(f"{release.CHAMPION} of {names.model} is version {version}")
     serving.put_live(names, version, readers=more["readers"])
     print(f"endpoint {names.endpoint} answers with version {version}")
+    features = tables.read(names.table("ml.lateness_features"))
+    span = windows.windows(*pc.min_max(features["judged_at"]).as_py().values())
+    learnt = windows.training_rows(features, span).select(FEATURES)
+    tables.write(names.table("ml.lateness_baseline"), learnt, mode="overwrite")
+    print(f"{len(learnt)} flights are what later requests are compared with")
 
 
 if __name__ == "__main__":

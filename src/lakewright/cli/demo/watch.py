@@ -6,14 +6,15 @@ import time
 from typing import Any
 
 from rich.progress import Progress
+from rich.table import Table
 
+from lakewright.cli.demo.stage import UNITY
 from lakewright.cli.demo.steps import Figures, expect
 from lakewright.cli.demo.story import (
     CATALOG,
     ENDPOINT,
     FOLLOWING_MONTHS,
     LAKEWRIGHT,
-    MODEL,
     Story,
     approve,
     check_registered,
@@ -24,10 +25,15 @@ from lakewright.cli.demo.story import (
     served,
     watch_run,
 )
-from lakewright.cli.statements import table_of
+from lakewright.cli.progress import follow
+from lakewright.cli.statements import Rows
 from lakewright.projects.client import Refused
 
 REQUESTS, ROWS_EACH = 30, 100
+LOGGED_WITHIN_SECONDS, STARTED_WITHIN_SECONDS = 30, 30
+NAMED_DRIFTS = 6
+SCORED = f"{CATALOG}.ml.lateness_scored"
+"""What the endpoint was asked, a row per flight, its features as columns."""
 
 
 def tell(story: Story) -> None:
@@ -75,10 +81,8 @@ def replay(story: Story) -> Figures:
 
 def _sample(story: Story) -> list[dict[str, Any]]:
     """Flights of the following months, as the platform's own feature table has them, in the order they were to leave."""
-    from importlib import import_module
-
-    columns: list[str] = import_module("flight_delays.features").FEATURES
-    categories: list[str] = import_module("flight_delays.features").CATEGORIES
+    columns: list[str] = _features().FEATURES
+    categories: list[str] = _features().CATEGORIES
     rows = story.sql(
         story.people.engineer.client,
         f"select {', '.join(columns)} from {CATALOG}.ml.lateness_features where judged_at >= '2013-05-01' "
@@ -94,27 +98,142 @@ def _sample(story: Story) -> list[dict[str, Any]]:
     return [{"columns": columns, "data": typed[at : at + ROWS_EACH]} for at in range(0, len(typed), ROWS_EACH)]
 
 
+def _features() -> Any:
+    """The project's own list of what its model reads."""
+    from importlib import import_module
+
+    return import_module("flight_delays.features")
+
+
 def _logged(story: Story, asked: int) -> int:
-    """The request log is written off the answer's path; it must be whole soon after."""
-    return 0
+    """The request log is written off the answer's path; every flight must be in it soon after."""
+    until = time.monotonic() + LOGGED_WITHIN_SECONDS
+    while True:
+        try:
+            logged = story.one(f"select count(*) from {SCORED}")
+        except Refused:  # the table is made with its first rows
+            logged = 0
+        if logged >= asked or time.monotonic() > until:
+            expect(logged == asked, f"{asked} flights were asked about, {logged} are in the request log")
+            return logged
+        time.sleep(0.5)
 
 
 # --- drift ---
 
 
 def find_drift(story: Story) -> Figures:
-    raise Refused(0, "NOT_YET", "monitors are not there yet")
+    """The engineer watches what the endpoint was asked, against what its model learnt from; drift starts the job again."""
+    engineer = story.people.engineer
+    watched = f"{UNITY}/tables/{SCORED}"
+    engineer.client.call(
+        "POST",
+        f"{watched}/monitor",
+        {
+            "assets_dir": f"/Users/{engineer.name}/monitors",
+            "output_schema_name": f"{CATALOG}.ml",
+            "baseline_table_name": f"{CATALOG}.ml.lateness_baseline",
+            "snapshot": {},
+        },
+    )
+    trigger = {"job_id": story.job_id, "cool_down_minutes": 60, "at_least": 3}
+    policy = {"columns": _features().FEATURES, "trigger": trigger}
+    engineer.client.call("PUT", f"{LAKEWRIGHT}/monitors/{SCORED}/policy", {"policy": policy})
+    _refresh(story)
+    alerts = engineer.client.call("GET", f"{LAKEWRIGHT}/monitors/{SCORED}/alerts")["alerts"]
+    drifted: dict[str, float] = {one["column_name"]: round(float(one["psi"]), 2) for one in alerts}
+    for one in alerts[:NAMED_DRIFTS]:
+        story.console.print(f"  [yellow]{one['column_name']}[/] {one['because']}", highlight=False, soft_wrap=True)
+    expect("temp" in drifted, f"summer is warmer than winter, and the monitor does not say so: {sorted(drifted)}")
+    written = story.one(f"select count(distinct column_name) from {SCORED}_drift_metrics where column_name = 'temp'")
+    expect(written == 1, "the drift table does not have it")
+    return {"drifted": list(drifted)[:NAMED_DRIFTS], "columns": len(drifted), "psi_of_temp": drifted["temp"]}
+
+
+def _refresh(story: Story) -> None:
+    engineer = story.people.engineer.client
+    asked = engineer.call("POST", f"{UNITY}/tables/{SCORED}/monitor/refreshes")
+    while asked["state"] in ("PENDING", "RUNNING"):
+        time.sleep(0.3)
+        asked = engineer.call("GET", f"{UNITY}/tables/{SCORED}/monitor/refreshes/{asked['refresh_id']}")
+    expect(asked["state"] == "SUCCESS", f"the refresh ended {asked['state']}: {asked.get('message')}")
+
+
+# --- retraining ---
 
 
 def retrain(story: Story) -> Figures:
-    raise Refused(0, "NOT_YET", "triggers are not there yet")
+    """The run that drift started trains on the new months, and its model takes the same way: gate, refusal, approval, release."""
+    engineer = story.people.engineer.client
+    started = _started(story)
+    story.console.print(f"  drift started run {started['run_id']}: {started['cause']}", highlight=False, soft_wrap=True)
+    story.run = watch_run(story, int(started["run_id"]))
+    registered = check_registered(story, 2)
+    refused = refuse_self_approval(story, 2)
+    approve(story, 2)
+    story.run = follow(engineer, story.run.run_id, story.console)
+    expect(story.run.result == "SUCCESS", f"the run ended {story.run.result}: {story.run.message}")
+    figures = served(story, 2)
+    (evaluation,) = runs_of(story, story.run, "evaluation")
+    gains = {name: value for name, value in metrics(evaluation).items() if name.startswith("gain")}
+    expect(gains["gain_low"] > 0, "the new model is not surely better")
+    return {
+        "run_id": story.run.run_id,
+        **figures,
+        "gate": registered["gate"],
+        "self_approval": refused["status"],
+        **gains,
+    }
+
+
+def _started(story: Story) -> dict[str, Any]:
+    until = time.monotonic() + STARTED_WITHIN_SECONDS
+    while True:
+        runs = story.people.engineer.client.call("GET", f"{LAKEWRIGHT}/monitors/{SCORED}/runs")["runs"]
+        started = [one for one in runs if one["outcome"] == "STARTED"]
+        if started or time.monotonic() > until:
+            expect(bool(started), f"drift started nothing: {runs}")
+            return started[-1]
+        time.sleep(0.3)
+
+
+# --- audit ---
+
+TOLD = (
+    "createCatalog", "createServicePrincipal", "createSchema", "runNow", "createModelVersion", "runGate", "approve",
+    "setRegisteredModelAlias", "createServingEndpoint", "updateServingEndpoint", "setRowFilter", "setColumnMask",
+    "createQualityMonitor", "setMonitorPolicy", "commandFinish",
+)  # fmt: skip
+TRAIL = f"""
+select date_format(event_time, 'HH:mm:ss') as at, user_identity.email as who, action_name as did,
+    coalesce(securable, '') as on_what, response.status_code as answer, coalesce(error_message, because, '') as because
+from system.access.audit
+where action_name in ({", ".join(f"'{one}'" for one in TOLD)})
+    and (response.status_code = 403 or (response.status_code < 400 and action_name <> 'commandFinish'))
+order by event_time, event_id
+"""
 
 
 def audit(story: Story) -> Figures:
-    """The trail in the order it happened: who, what, on what, and whether it was allowed."""
-    found = story.sql(story.people.admin, "select * from system.access.audit order by event_time limit 5")
-    story.console.print(table_of(found))
-    return {"rows": len(found.rows)}
+    """The trail in the order it happened: who, what, on what, and whether it was allowed. Then, whether it is whole."""
+    people = story.people
+    trail = story.sql(people.admin, TRAIL)
+    known = {people.runner.name: "the job"}
+    for row in trail.rows:
+        row[1] = known.get(str(row[1]), str(row[1]).split("@")[0])
+    story.console.print(_shown(trail))
+    happened = {(row["who"], row["did"], row["answer"]) for row in trail.dicts()}
+    for wanted in (("emma", "approve", "403"), ("oscar", "approve", "200"), ("ana", "commandFinish", "403")):
+        expect(wanted in happened, f"the trail does not tell that {wanted[0]} got {wanted[2]} for {wanted[1]}")
+    whole = people.admin.call("GET", f"{LAKEWRIGHT}/audit/verify")
+    expect(whole["whole"], f"the trail is broken at row {whole.get('seq')}")
+    refusals = sum(row["answer"] == "403" for row in trail.dicts())
+    return {"told": len(trail.rows), "refusals": refusals, "rows": whole["rows"], "chain": "whole"}
 
 
-__all__ = ["LAKEWRIGHT", "MODEL", "approve", "check_registered", "metrics", "refuse_self_approval", "runs_of", "served"]
+def _shown(trail: Rows) -> Table:
+    table = Table(*trail.columns, box=None, header_style="bold", pad_edge=False)
+    for row in trail.rows:
+        refused = row[4] == "403"
+        table.add_row(*(str(cell or "") for cell in row), style="red" if refused else None)
+    return table
