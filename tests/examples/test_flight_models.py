@@ -17,6 +17,13 @@ def test_the_windows_follow_the_newest_month_that_landed() -> None:
     assert span.describe() == {"training_from": "2013-01-01", "validation_from": "2013-04-01", "until": "2013-05-01"}
 
 
+def test_a_run_writes_down_its_windows_so_that_they_can_be_read_again() -> None:
+    from flight_delays.windows import recorded, windows
+
+    span = windows(datetime(2013, 1, 1, 10, tzinfo=UTC), datetime(2013, 5, 1, 3, 59, tzinfo=UTC))
+    assert recorded({**span.describe(), "features": "26"}) == span
+
+
 def test_training_without_enough_months_says_so() -> None:
     from flight_delays.windows import NotEnoughMonths, windows
 

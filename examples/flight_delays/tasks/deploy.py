@@ -5,8 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-import pyarrow.compute as pc
-from flight_delays import release, serving, windows, workspace
+from flight_delays import release, serving, tracking, windows, workspace
 from flight_delays.features import FEATURES
 
 from lakewright.runtime import tables
@@ -19,9 +18,8 @@ def main() -> None:
     print(f"{release.CHAMPION} of {names.model} is version {version}")
     serving.put_live(names, version, readers=more["readers"])
     print(f"endpoint {names.endpoint} answers with version {version}")
-    features = tables.read(names.table("ml.lateness_features"))
-    span = windows.windows(*pc.min_max(features["judged_at"]).as_py().values())
-    learnt = windows.training_rows(features, span).select(FEATURES)
+    span = windows.recorded(tracking.runs_of(names, "candidate")[0].data.params)
+    learnt = windows.training_rows(tables.read(names.table("ml.lateness_features")), span).select(FEATURES)
     tables.write(names.table("ml.lateness_baseline"), learnt, mode="overwrite")
     print(f"{len(learnt)} flights are what later requests are compared with")
 

@@ -6,6 +6,7 @@ nothing changed but the data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,6 +27,12 @@ class Windows:
 
     def describe(self) -> dict[str, str]:
         return {name: value.date().isoformat() for name, value in vars(self).items()}
+
+
+def recorded(params: Mapping[str, str]) -> Windows:
+    """The windows that a training run wrote down: more months may have landed since."""
+    days = (datetime.fromisoformat(params[name]) for name in ("training_from", "validation_from", "until"))
+    return Windows(*(day.replace(tzinfo=UTC) + _WINTER for day in days))
 
 
 class NotEnoughMonths(Exception):
