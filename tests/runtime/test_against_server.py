@@ -216,3 +216,35 @@ def test_a_task_cannot_go_around_the_filter(tasks: Tasks, ann: Person) -> None:
     assert ran.exit.code == 0, ran.err
     assert ran.out.splitlines()[0] in ("None", "")
     assert ran.out.splitlines()[1:] == ["closed", "closed"]
+
+
+def test_a_secret_is_used_and_not_shown(tasks: Tasks, people: People) -> None:
+    bob = people.person("bob")
+    bob.client.secrets.create_scope("vault")
+    bob.client.secrets.put_secret("vault", "password", string_value="correct-horse-battery")
+    ran = tasks.run(
+        bob,
+        """
+        # Databricks notebook source
+        password = dbutils.secrets.get("vault", "password")
+        print(len(password), password, password[::-1], [one.key for one in dbutils.secrets.list("vault")])
+        try:
+            dbutils.secrets.get("vault", "other")
+        except Exception as refusal:
+            print(type(refusal).__name__)
+        """.replace("\n        ", "\n").lstrip(),
+        entry="notebook",
+    )
+    assert ran.exit.code == 0, ran.err
+    assert ran.out == "21 [REDACTED] [REDACTED] ['password']\nRefused\n"
+
+
+def test_somebody_elses_secret_is_refused(tasks: Tasks, people: People) -> None:
+    people.person("bob").client.secrets.create_scope("vault")
+    people.person("bob").client.secrets.put_secret("vault", "password", string_value="correct-horse-battery")
+    ran = tasks.run(
+        people.person("eve"),
+        "from databricks.sdk.runtime import dbutils\nprint(dbutils.secrets.get('vault', 'password'))",
+    )
+    assert ran.exit.code == 1
+    assert "correct" not in ran.out + ran.err
