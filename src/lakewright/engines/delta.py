@@ -4,6 +4,8 @@ deltalake appends and overwrites. It never calls fsync, and its UPDATE and DELET
 predicates; both are done here. Reading is left to the caller: `Snapshot.files` says what to read and `prune` what to skip.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import datetime as dt
@@ -532,7 +534,9 @@ def _write_files(snapshot: Snapshot, rows: pa.Table) -> list[dict[str, Any]]:
 
 def _by_partition(snapshot: Snapshot, rows: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
     import pyarrow as pa
-    import pyarrow.compute as pc
+    from pyarrow import compute
+
+    pc: Any = compute
 
     if not snapshot.partition_columns:
         yield {}, rows

@@ -1,9 +1,10 @@
 """The catalog as the caller of one statement may see it, read in one snapshot."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lakewright.catalog import places
@@ -30,6 +31,7 @@ class Caller:
 
     def __init__(self, ctx: Ctx, outer: Ctx) -> None:
         self.ctx, self.outer = ctx, outer
+        self._groups: frozenset[str] | None = None
         self.objects: dict[str, Obj[Table]] = {}
         """The tables that were resolved, by full name."""
 
@@ -37,8 +39,13 @@ class Caller:
     def user(self) -> str:
         return self.ctx.principal.name
 
-    @cached_property
+    @property
     def groups(self) -> frozenset[str]:
+        if self._groups is None:
+            self._groups = self._names_of_groups()
+        return self._groups
+
+    def _names_of_groups(self) -> frozenset[str]:
         ids = sorted(self.ctx.principal.ids)
         marks = ", ".join("?" * len(ids))
         rows = (

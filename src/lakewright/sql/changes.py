@@ -4,6 +4,8 @@ A person can change only rows that their filter shows them, and predicates and v
 columns they do not assign keep what the file holds, not what the mask shows.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import datetime as dt
@@ -53,7 +55,7 @@ class Surroundings:
     world: World
     catalog: str | None
     schema: str | None
-    parameters: Mapping[str, exp.Expression]
+    parameters: Mapping[str, exp.Expr]
     spill: Path
     by: str
     limits: duckdb.Limits = duckdb.MODEST
@@ -127,30 +129,30 @@ class _Work:
             self.snapshot if location == self.target.location and version is None else delta.open_at(location, version)
         )
 
-    def started(self, hits: exp.Expression) -> Execution:
+    def started(self, hits: exp.Expr) -> Execution:
         """The engine, with the rows to change in the temporary table HIT."""
         self.begin([hits])
         self.create(HIT, hits)
         return self.execution
 
-    def begin(self, trees: Sequence[exp.Expression]) -> None:
+    def begin(self, trees: Sequence[exp.Expr]) -> None:
         for tree in trees:
             self.rewriter.settle_barriers(tree)
         plan = Plan("", self.rewriter.scans, self.rewriter.governed, tuple(self.rewriter.reads))
         self.execution = Execution(plan, self.around.spill, self.around.limits)
         self.around.running.take(self.execution)
 
-    def create(self, name: str, tree: exp.Expression) -> None:
+    def create(self, name: str, tree: exp.Expr) -> None:
         text = dialect.render(tree)
         with explained(self.execution.plan):
             self.execution.session.verify(text, frozenset({*self.rewriter.scans, *self.rewriter.known}))
             self.execution.session.run(f"CREATE TEMP TABLE {name} AS {text}")
 
-    def assignments(self, expressions: Sequence[exp.Expression]) -> dict[str, exp.Expression]:
+    def assignments(self, expressions: Sequence[exp.Expr]) -> dict[str, exp.Expr]:
         """Column to value, as SET says it; each value as the column's type."""
         from sqlglot import exp
 
-        found: dict[str, exp.Expression] = {}
+        found: dict[str, exp.Expr] = {}
         for each in expressions:
             if not isinstance(each, exp.EQ) or not isinstance(each.left, exp.Column):
                 raise NotSupported("SET takes column = value")
@@ -219,8 +221,8 @@ class _Work:
 class _Clause:
     """One WHEN … THEN of a merge."""
 
-    condition: exp.Expression | None
-    values: Mapping[str, exp.Expression] | None
+    condition: exp.Expr | None
+    values: Mapping[str, exp.Expr] | None
     """Column to value; None: delete."""
 
 
@@ -229,8 +231,8 @@ class _Merge:
 
         self.work = work
         self.table: exp.Table = statement.this
-        self.on: exp.Expression = statement.args["on"]
-        self.using: exp.Expression = statement.args["using"]
+        self.on: exp.Expr = statement.args["on"]
+        self.using: exp.Expr = statement.args["using"]
         self.source_alias = self.using.alias_or_name
         if not self.source_alias:
             raise Invalid("The source of a MERGE needs a name: USING (…) AS s")
@@ -267,7 +269,7 @@ class _Merge:
             deletes = [i for i, clause in enumerate(clauses) if clause.values is None]
             return work.change("MERGE", assigned, inserted=[t for t in inserted if t.num_rows], deletes=deletes)
 
-    def _rows(self, tree: exp.Expression) -> pa.Table:
+    def _rows(self, tree: exp.Expr) -> pa.Table:
         text = dialect.render(tree)
         with explained(self.work.execution.plan):
             self.work.execution.session.verify(text, frozenset({*self.work.rewriter.scans, SOURCE}))
@@ -302,7 +304,7 @@ class _Merge:
         if not clauses:
             return _select(_target(self.table), [*_places(self.table), _constant(0, ACT)], exp.Where(this=exp.false()))
         act = _first(clauses, first)
-        shown: list[exp.Expression] = [*_places(self.table), exp.alias_(act, ACT)]
+        shown: list[exp.Expr] = [*_places(self.table), exp.alias_(act, ACT)]
         for column in columns:
             values = {first + i: c.values[column] for i, c in enumerate(clauses) if c.values and column in c.values}
             shown.append(_chosen(self.work, act, values, column))
@@ -367,7 +369,7 @@ class _Merge:
 # -- parts of queries -------------------------------------------------------------------------------------------------
 
 
-def _only(statement: exp.Expression, *known: str) -> None:
+def _only(statement: exp.Expr, *known: str) -> None:
     if extra := [k for k, v in statement.args.items() if v and k not in known]:
         raise NotSupported(f"{statement.key.upper()} with {', '.join(extra).upper()} is not supported")
 
@@ -385,26 +387,26 @@ def _target(table: exp.Table, *, places: bool = True) -> exp.Table:
     return node
 
 
-def _places(table: exp.Table) -> list[exp.Expression]:
+def _places(table: exp.Table) -> list[exp.Expr]:
     from sqlglot import exp
 
     return [exp.column(p, table=exp.to_identifier(table.alias_or_name, quoted=True)) for p in (FILE, ROW)]
 
 
-def _select(table: exp.Table, shown: list[exp.Expression], where: exp.Where | None) -> exp.Select:
+def _select(table: exp.Table, shown: list[exp.Expr], where: exp.Where | None) -> exp.Select:
     from sqlglot import exp
 
     found = exp.select(*shown).from_(table)
     return found.where(where.this.copy()) if where is not None else found
 
 
-def _constant(value: int, name: str) -> exp.Expression:
+def _constant(value: int, name: str) -> exp.Expr:
     from sqlglot import exp
 
     return exp.alias_(exp.Literal.number(value), name)
 
 
-def _exists(table: exp.Table, on: exp.Expression) -> exp.Exists:
+def _exists(table: exp.Table, on: exp.Expr) -> exp.Exists:
     from sqlglot import exp
 
     return exp.Exists(this=exp.select(exp.Literal.number(1)).from_(table).where(on.copy()))
@@ -425,15 +427,13 @@ def _set(work: _Work, column: str) -> str:
     return f"{wall.OURS}set{index}"
 
 
-def _values(
-    work: _Work, values: Mapping[int, Mapping[str, exp.Expression]], columns: Mapping[str, Any]
-) -> list[exp.Expression]:
+def _values(work: _Work, values: Mapping[int, Mapping[str, exp.Expr]], columns: Mapping[str, Any]) -> list[exp.Expr]:
     from sqlglot import exp
 
     return [exp.alias_(exp.Cast(this=values[0][c].copy(), to=work.type_of(c)), _set(work, c)) for c in columns]
 
 
-def _chosen(work: _Work, act: exp.Case, values: Mapping[int, exp.Expression], column: str) -> exp.Expression:
+def _chosen(work: _Work, act: exp.Case, values: Mapping[int, exp.Expr], column: str) -> exp.Expr:
     from sqlglot import exp
 
     case = exp.Case()
@@ -443,7 +443,7 @@ def _chosen(work: _Work, act: exp.Case, values: Mapping[int, exp.Expression], co
     return exp.alias_(case if values else exp.Cast(this=exp.Null(), to=work.type_of(column)), _set(work, column))
 
 
-def _columns_of(work: _Work, source: exp.Expression) -> list[str]:
+def _columns_of(work: _Work, source: exp.Expr) -> list[str]:
     """What the source is called column by column, found by binding it to nothing but its schema."""
     plan = Plan(dialect.render(source), work.rewriter.scans, work.rewriter.governed, ())
     with Execution(plan, work.around.spill, work.around.limits) as probe, explained(plan):

@@ -3,6 +3,8 @@
 Each is one pattern and one function. A text that begins like one of them and fits no pattern is refused, never guessed at.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import re

@@ -1,5 +1,7 @@
 """Changes of the catalog written as SQL. Each is the catalog's own operation, guarded and recorded as such."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import contextlib
@@ -129,7 +131,7 @@ def _options(tree: exp.Create) -> tuple[dict[str, Any], list[str], str | None]:
     return options, partitions, location
 
 
-def _columns(schema: exp.Expression, partitions: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+def _columns(schema: exp.Expr, partitions: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """Columns as creating a table asks for them, and the primary key."""
     from sqlglot import exp
 

@@ -5,6 +5,8 @@ something else (`cast(2.7 as int)` rounds, `dayofweek` starts at 0, a date plus 
 macros that follow the type of what they are given. `tests/sql/test_dialect.py` holds the agreed answers.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -75,7 +77,7 @@ CASTS = {
 }  # fmt: skip
 
 
-def parse(sql: str) -> exp.Expression:
+def parse(sql: str) -> exp.Expr:
     """One statement, or a refusal that quotes where reading stopped."""
     import sqlglot
     from sqlglot.errors import SqlglotError
@@ -89,7 +91,7 @@ def parse(sql: str) -> exp.Expression:
     return found[0]
 
 
-def render(expression: exp.Expression) -> str:
+def render(expression: exp.Expr) -> str:
     """As DuckDB reads it. What has no translation is refused, never passed on as it stands."""
     from sqlglot import ErrorLevel
     from sqlglot.errors import SqlglotError

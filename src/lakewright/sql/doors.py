@@ -1,5 +1,7 @@
 """Tables as Arrow over HTTP: the way of the runtime, and of any program that wants rows rather than SQL."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Iterator

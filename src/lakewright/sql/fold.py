@@ -4,6 +4,8 @@ A filter such as `is_account_group_member('admins') OR region = 'EU'` becomes TR
 everybody else, a plain predicate that the engine can push into the scan. Only what is certain is folded.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -18,11 +20,11 @@ _USER = frozenset({"current_user", "user", "session_user"})
 _MEMBER = frozenset({"is_account_group_member", "is_member"})
 
 
-def settle(tree: exp.Expression, world: World, catalog: str | None, schema: str | None) -> exp.Expression:
+def settle(tree: exp.Expr, world: World, catalog: str | None, schema: str | None) -> exp.Expr:
     """Put the caller's name and memberships, and the names of where they are, in place of the functions that ask for them."""
     from sqlglot import exp
 
-    def known(node: exp.Expression) -> exp.Expression:
+    def known(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.CurrentUser | exp.SessionUser):
             return exp.Literal.string(world.user)
         if isinstance(node, exp.CurrentCatalog):
@@ -39,7 +41,7 @@ def settle(tree: exp.Expression, world: World, catalog: str | None, schema: str 
     return tree.transform(known, copy=False)
 
 
-def _membership(node: exp.Anonymous, world: World) -> exp.Expression:
+def _membership(node: exp.Anonymous, world: World) -> exp.Expr:
     from sqlglot import exp
 
     if len(node.expressions) != 1:
@@ -51,7 +53,7 @@ def _membership(node: exp.Anonymous, world: World) -> exp.Expression:
     return exp.paren(exp.In(this=group, expressions=names)) if names else exp.false()
 
 
-def fold(tree: exp.Expression) -> exp.Expression:
+def fold(tree: exp.Expr) -> exp.Expr:
     """Boolean algebra over constants, from the leaves up."""
     for key, value in list(tree.args.items()):
         if isinstance(value, list):
@@ -67,10 +69,10 @@ def fold(tree: exp.Expression) -> exp.Expression:
 def _is_expression(value: object) -> bool:
     from sqlglot import exp
 
-    return isinstance(value, exp.Expression)
+    return isinstance(value, exp.Expr)
 
 
-def _folded(node: exp.Expression) -> exp.Expression:
+def _folded(node: exp.Expr) -> exp.Expr:
     from sqlglot import exp
 
     if isinstance(node, exp.Paren) and isinstance(node.this, exp.Boolean | exp.Literal | exp.Column | exp.Null):
@@ -97,10 +99,10 @@ def _folded(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _case(node: exp.Case) -> exp.Expression:
+def _case(node: exp.Case) -> exp.Expr:
     from sqlglot import exp
 
-    branches: list[exp.Expression] = []
+    branches: list[exp.Expr] = []
     for branch in node.args["ifs"]:
         if isinstance(branch.this, exp.Boolean):
             if not branch.this.this:
@@ -114,7 +116,7 @@ def _case(node: exp.Case) -> exp.Expression:
     return exp.Case(ifs=branches, default=node.args.get("default"))
 
 
-def _text(node: exp.Expression | None) -> str | None:
+def _text(node: exp.Expr | None) -> str | None:
     from sqlglot import exp
 
     return str(node.this) if isinstance(node, exp.Literal) and node.is_string else None

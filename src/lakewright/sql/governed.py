@@ -4,6 +4,8 @@ The runtime, features, monitors and serving read and write tables here and nowhe
 grants hold on every path.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,8 +111,8 @@ def write(
 
 def read(
     ctx: Ctx,
-    tree: exp.Expression,
-    constants: Mapping[str, exp.Expression],
+    tree: exp.Expr,
+    constants: Mapping[str, exp.Expr],
     catalog: str | None,
     schema: str | None,
     *,
@@ -153,7 +155,7 @@ def _closing(reader: pa.RecordBatchReader, execution: Execution) -> pa.RecordBat
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
-def _constants(given: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, exp.Expression]:
+def _constants(given: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, exp.Expr]:
     return parameters.of_values(given)
 
 
@@ -165,7 +167,7 @@ def _table_node(table: str) -> exp.Table:
     return exp.Table(this=quoted[0], db=quoted[1], catalog=quoted[2])
 
 
-def _condition(where: str) -> exp.Expression:
+def _condition(where: str) -> exp.Expr:
     """One expression and nothing after it."""
     from sqlglot import exp
 

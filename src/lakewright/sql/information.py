@@ -162,4 +162,8 @@ TABLES: dict[str, tuple[_Columns, Callable[[Ctx, str], Iterator[Row]]]] = {
 
 def of(catalog: str, table: str) -> virtual.Virtual:
     columns, rows = TABLES[table]
-    return virtual.Virtual(f"{catalog}.{SCHEMA}.{table}", columns, lambda ctx: rows(ctx, catalog), open_to_all=True)
+
+    def found(ctx: Ctx) -> Iterator[Row]:
+        return rows(ctx, catalog)
+
+    return virtual.Virtual(f"{catalog}.{SCHEMA}.{table}", columns, found, open_to_all=True)

@@ -7,6 +7,8 @@ one plan; any other waits behind a materialised barrier, which costs time and le
 What is computed only from rows that have passed the filter (the outermost SELECT list, grouping, ordering) may fail.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -33,7 +35,7 @@ def _sound() -> frozenset[type]:
     return frozenset(getattr(exp, word) for word in words.split())
 
 
-def may_leak(tree: exp.Expression, classes: Classes, *, outermost: bool = True) -> bool:
+def may_leak(tree: exp.Expr, classes: Classes, *, outermost: bool = True) -> bool:
     """Could evaluating a part of this query on a row that it must not see make it fail?"""
     from sqlglot import exp
 
@@ -50,13 +52,13 @@ def may_leak(tree: exp.Expression, classes: Classes, *, outermost: bool = True) 
     return any(id(n) not in exempt and _can_fail(n, classes) for n in tree.walk())
 
 
-def _columns(tree: exp.Expression | None) -> list[Any]:
+def _columns(tree: exp.Expr | None) -> list[Any]:
     from sqlglot import exp
 
     return [] if tree is None else list(tree.find_all(exp.Column))
 
 
-def _can_fail(node: exp.Expression, classes: Classes) -> bool:
+def _can_fail(node: exp.Expr, classes: Classes) -> bool:
     from sqlglot import exp
 
     if isinstance(node, exp.Cast | exp.Neg) and not isinstance(node, exp.TryCast):
@@ -84,7 +86,7 @@ def _can_fail(node: exp.Expression, classes: Classes) -> bool:
     return isinstance(node, exp.Join) and bool(node.args.get("method"))
 
 
-def _truth(node: exp.Expression, classes: Classes) -> bool:
+def _truth(node: exp.Expr, classes: Classes) -> bool:
     """A truth value by itself: text that is taken for one must be converted, and may fail."""
     from sqlglot import exp
 

@@ -1,5 +1,7 @@
 """Values a caller sends beside a statement. They become typed constants of the parsed statement, never text in it."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import datetime as dt
@@ -14,13 +16,13 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 
-def of_values(values: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, exp.Expression]:
+def of_values(values: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, exp.Expr]:
     """Python values by name, or in the order of their question marks."""
     named = values if isinstance(values, Mapping) else {str(i): v for i, v in enumerate(values or (), 1)}
     return {name: constant(value) for name, value in named.items()}
 
 
-def constant(value: Any) -> exp.Expression:
+def constant(value: Any) -> exp.Expr:
     from sqlglot import exp
 
     if value is None:
@@ -44,13 +46,16 @@ def constant(value: Any) -> exp.Expression:
     raise Invalid(f"A parameter may not be a {type(value).__name__}")
 
 
-def typed(value: str | None, type_text: str | None) -> exp.Expression:
+def typed(value: str | None, type_text: str | None) -> exp.Expr:
     """A value as the statement execution API sends it: text, and the type it is to be read as."""
     from sqlglot import exp
 
     text = (type_text or "STRING").strip()
     if text.upper() == "VOID" or value is None:
         return exp.Null()
+    if text.upper() in ("DECIMAL", "DEC", "NUMERIC"):
+        _number(value, "decimal")
+        return constant(Decimal(value))  # as many digits as the value has
     of = types.parse("timestamp_ntz" if text.upper() == "TIMESTAMP_NTZ" else text.lower())
     if of.text == "string":
         return exp.Literal.string(value)

@@ -36,7 +36,11 @@ class Job:
     async def ended(self, seconds: float) -> bool:
         """Whether it ends within this time, without holding a thread."""
         loop, event = asyncio.get_running_loop(), asyncio.Event()
-        self._waiting.append(lambda: loop.call_soon_threadsafe(event.set))
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(event.set)
+
+        self._waiting.append(tell)
         if self._done.is_set():
             return True
         try:

@@ -1,5 +1,7 @@
 """Results on disk: chunks of Arrow, until an hour after the statement has ended, in the formats clients ask for."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import base64

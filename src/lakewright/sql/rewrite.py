@@ -4,6 +4,8 @@ Filters and masks go *below* everything the caller wrote. Tables that the scopes
 names only scans of ours (`__lw_s0` …), and the plan says which rows each of them stands for.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import datetime as dt
@@ -66,23 +68,23 @@ class Rewriter:
         """Further tables of ours that the engine will have: intermediate results."""
         self._opener = opener
         self._snapshots: dict[tuple[str, object], delta.Snapshot] = {}
-        self._bodies: list[tuple[exp.Expression, bool]] = []
+        self._bodies: list[tuple[exp.Expr, bool]] = []
         self._path: list[str] = []
 
     # -- what callers use ---------------------------------------------------------------------------------------------
 
-    def plan(self, tree: exp.Expression, parameters: Mapping[str, exp.Expression] | None = None) -> Plan:
+    def plan(self, tree: exp.Expr, parameters: Mapping[str, exp.Expr] | None = None) -> Plan:
         """A query as the caller wrote it, made safe and made DuckDB's."""
         return self.finish(self.prepare(tree, parameters))
 
     def prepare(
         self,
-        tree: exp.Expression,
-        parameters: Mapping[str, exp.Expression] | None = None,
+        tree: exp.Expr,
+        parameters: Mapping[str, exp.Expr] | None = None,
         *,
         outermost: bool = True,
         ours: bool = False,
-    ) -> exp.Expression:
+    ) -> exp.Expr:
         """Bind, settle, check and rewrite one query. `ours`: made by us around parts whose names were checked before."""
         from sqlglot import exp
 
@@ -93,11 +95,11 @@ class Rewriter:
         tree = bind(tree, parameters or {})
         return self._query(tree, None, self.catalog, self.schema, outermost=outermost)
 
-    def finish(self, tree: exp.Expression) -> Plan:
+    def finish(self, tree: exp.Expr) -> Plan:
         self.settle_barriers(tree)
         return Plan(dialect.render(tree), self.scans, self.governed, tuple(dict.fromkeys(self.reads)))
 
-    def settle_barriers(self, tree: exp.Expression) -> None:
+    def settle_barriers(self, tree: exp.Expr) -> None:
         """Put governed tables behind a barrier where a predicate could fail on their hidden rows."""
         from sqlglot import exp
 
@@ -125,17 +127,15 @@ class Rewriter:
     # -- a query ------------------------------------------------------------------------------------------------------
 
     def _query(
-        self, tree: exp.Expression, reader: str | None, catalog: str | None, schema: str | None, *, outermost: bool
-    ) -> exp.Expression:
+        self, tree: exp.Expr, reader: str | None, catalog: str | None, schema: str | None, *, outermost: bool
+    ) -> exp.Expr:
         tree = self._expanded(tree, catalog, schema)
         wall.check_query(tree)
         self._bodies.append((tree.copy(), outermost))
         self._resolve(tree, reader, catalog, schema)
         return tree
 
-    def _expanded(
-        self, tree: exp.Expression, catalog: str | None, schema: str | None, *, checked: bool = True
-    ) -> exp.Expression:
+    def _expanded(self, tree: exp.Expr, catalog: str | None, schema: str | None, *, checked: bool = True) -> exp.Expr:
         """Entitlements settled, the catalog's functions put in place of their calls, hints dropped."""
         from sqlglot import exp
 
@@ -143,7 +143,7 @@ class Rewriter:
         for hint in list(tree.find_all(exp.Hint)):
             hint.pop()
         for call in [c for c in tree.find_all(exp.Anonymous) if _is_routine(c)]:
-            whole: exp.Expression = (
+            whole: exp.Expr = (
                 call.parent if isinstance(call.parent, exp.Dot) and call.parent.expression is call else call
             )
             if isinstance(whole.parent, exp.Table | exp.Lateral | exp.Unnest):
@@ -156,7 +156,7 @@ class Rewriter:
                 whole.replace(inlined)
         return tree
 
-    def _resolve(self, tree: exp.Expression, reader: str | None, catalog: str | None, schema: str | None) -> None:
+    def _resolve(self, tree: exp.Expr, reader: str | None, catalog: str | None, schema: str | None) -> None:
         from sqlglot import exp
         from sqlglot.errors import SqlglotError
         from sqlglot.optimizer.scope import Scope, traverse_scope
@@ -197,7 +197,7 @@ class Rewriter:
         return table.name in self.scans or table.name in self.known
 
     def _replace(
-        self, table: exp.Table, select: exp.Expression, reader: str | None, catalog: str | None, schema: str | None
+        self, table: exp.Table, select: exp.Expr, reader: str | None, catalog: str | None, schema: str | None
     ) -> None:
         from sqlglot import exp
 
@@ -211,7 +211,7 @@ class Rewriter:
         if relation.kind == "view":
             if version is not None:
                 raise NotSupported("Time travel on a view is not supported")
-            new: exp.Expression = exp.Subquery(this=self._view(relation), alias=shown)
+            new: exp.Expr = exp.Subquery(this=self._view(relation), alias=shown)
         else:
             scan = self._scan(relation, version)
             if table.meta.get(TARGET):
@@ -242,7 +242,7 @@ class Rewriter:
 
     # -- filters and masks --------------------------------------------------------------------------------------------
 
-    def _governed(self, relation: Relation, scan: str, alias: exp.TableAlias) -> exp.Expression:
+    def _governed(self, relation: Relation, scan: str, alias: exp.TableAlias) -> exp.Expr:
         """The scan itself where nothing applies to this caller, else what they may see of it."""
         from sqlglot import exp
 
@@ -293,7 +293,7 @@ class Rewriter:
         listed = {c.lower() for c in relation.columns}
         return [f.name for f in snapshot.fields if f.name.lower() in listed]
 
-    def _condition(self, relation: Relation, base: str, known: set[str]) -> exp.Expression | None:
+    def _condition(self, relation: Relation, base: str, known: set[str]) -> exp.Expr | None:
         from sqlglot import exp
 
         if relation.row_filter is None:
@@ -301,14 +301,14 @@ class Rewriter:
         condition = self._applied(relation.row_filter, relation.row_filter.columns, base, known)
         return None if isinstance(condition, exp.Boolean) and condition.this else condition
 
-    def _mask(self, mask: Policy, column: str, base: str, known: set[str]) -> exp.Expression | None:
+    def _mask(self, mask: Policy, column: str, base: str, known: set[str]) -> exp.Expr | None:
         from sqlglot import exp
 
         value = self._applied(mask, (column, *mask.columns), base, known)
         plain = isinstance(value, exp.Column) and value.name.lower() == column.lower() and value.table == base
         return None if plain else value
 
-    def _applied(self, policy: Policy, columns: tuple[str, ...], base: str, known: set[str]) -> exp.Expression:
+    def _applied(self, policy: Policy, columns: tuple[str, ...], base: str, known: set[str]) -> exp.Expr:
         """A policy that cannot be evaluated hides everything: the statement is refused."""
         try:
             if missing := [c for c in columns if c.lower() not in known]:
@@ -322,13 +322,13 @@ class Rewriter:
 
     # -- views and functions ------------------------------------------------------------------------------------------
 
-    def _view(self, view: Relation) -> exp.Expression:
+    def _view(self, view: Relation) -> exp.Expr:
         with _Step(self._path, view.name):
             body = dialect.parse(view.definition)
             wall.check_names(body)
             return self._query(body, view.owner, view.catalog or None, view.schema or None, outermost=False)
 
-    def _inlined(self, routine: Routine, arguments: list[exp.Expression]) -> exp.Expression:
+    def _inlined(self, routine: Routine, arguments: list[exp.Expr]) -> exp.Expr:
         """The body of a SQL function with its arguments in place. Its own tables are read as its owner reads them."""
         from sqlglot import exp
 
@@ -380,7 +380,7 @@ class Rewriter:
             if not hidden:
                 column.set("table", exp.to_identifier(_ARGUMENT))
 
-    def _provided(self, select: exp.Expression, routine: Routine, catalog: str, schema: str) -> set[str]:
+    def _provided(self, select: exp.Expr, routine: Routine, catalog: str, schema: str) -> set[str]:
         from sqlglot import exp
 
         found: set[str] = set()
@@ -431,7 +431,7 @@ class Rewriter:
         return {name: frozenset(classes) for name, classes in found.items()}
 
     def _tests(
-        self, conditions: list[exp.Expression], alias: str, scan: Scan, masked: set[str], *, unqualified: bool
+        self, conditions: list[exp.Expr], alias: str, scan: Scan, masked: set[str], *, unqualified: bool
     ) -> list[delta.Test]:
         """Conditions on the bare columns of this scan that let whole files be skipped."""
         if scan.snapshot is None:
@@ -461,7 +461,7 @@ class _Step:
         self.path.pop()
 
 
-def bind(tree: exp.Expression, parameters: Mapping[str, exp.Expression]) -> exp.Expression:
+def bind(tree: exp.Expr, parameters: Mapping[str, exp.Expr]) -> exp.Expr:
     """Named (`:name`) and positional (`?`, named "1", "2" …) parameters become typed constants."""
     from sqlglot import exp
 
@@ -479,7 +479,7 @@ def bind(tree: exp.Expression, parameters: Mapping[str, exp.Expression]) -> exp.
     return tree
 
 
-def _expression(body: str) -> exp.Expression:
+def _expression(body: str) -> exp.Expr:
     """The one expression that is a function's body."""
     from sqlglot import exp
 
@@ -507,7 +507,7 @@ def _is_routine(call: exp.Anonymous) -> bool:
     return name not in dialect.ANONYMOUS and name not in dialect.CASTS
 
 
-def _routine_parts(whole: exp.Expression) -> list[str]:
+def _routine_parts(whole: exp.Expr) -> list[str]:
     from sqlglot import exp
 
     parts: list[str] = []
@@ -537,7 +537,7 @@ def _full_name(parts: list[str], catalog: str | None, schema: str | None) -> str
     return ".".join(parts).lower()
 
 
-def _lower_names(tree: exp.Expression) -> None:
+def _lower_names(tree: exp.Expr) -> None:
     """Names of tables and CTEs mean the same in any case; columns keep theirs, for the header of the result."""
     from sqlglot import exp
 
@@ -568,7 +568,7 @@ def _unqualify(column: exp.Column, tables: list[exp.Table]) -> None:
             return
 
 
-def _sources(select: exp.Expression) -> Iterator[exp.Expression]:
+def _sources(select: exp.Expr) -> Iterator[exp.Expr]:
     start = select.args.get("from_")
     if start is not None:
         yield start.this
@@ -583,11 +583,11 @@ def _column(table: str, name: str) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True), table=table)
 
 
-def _conditions(where: exp.Expression | None) -> list[exp.Expression]:
+def _conditions(where: exp.Expr | None) -> list[exp.Expr]:
     return [] if where is None else _split(where.this)
 
 
-def _split(condition: exp.Expression) -> list[exp.Expression]:
+def _split(condition: exp.Expr) -> list[exp.Expr]:
     from sqlglot import exp
 
     condition = condition.unnest()
@@ -596,10 +596,10 @@ def _split(condition: exp.Expression) -> list[exp.Expression]:
     return [condition]
 
 
-def _test(condition: exp.Expression, alias: str, types: Mapping[str, Any], unqualified: bool) -> delta.Test | None:
+def _test(condition: exp.Expr, alias: str, types: Mapping[str, Any], unqualified: bool) -> delta.Test | None:
     from sqlglot import exp
 
-    def column(node: exp.Expression) -> str | None:
+    def column(node: exp.Expr) -> str | None:
         node = node.unnest()
         if not isinstance(node, exp.Column) or node.name.lower() not in types or node.args.get("db"):
             return None
@@ -608,7 +608,8 @@ def _test(condition: exp.Expression, alias: str, types: Mapping[str, Any], unqua
     flipped = {exp.LT: ">", exp.LTE: ">=", exp.GT: "<", exp.GTE: "<=", exp.EQ: "="}
     straight = {exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.EQ: "="}
     if type(condition) in straight:
-        left, right = condition.left, condition.right
+        compared: Any = condition
+        left, right = compared.left, compared.right
         name, other, ops = (column(left), right, straight) if column(left) else (column(right), left, flipped)
         value = _constant(other, types[name.lower()]) if name else None
         return delta.Test(name, cast(delta.Op, ops[type(condition)]), (value,)) if name and value is not None else None
@@ -619,7 +620,7 @@ def _test(condition: exp.Expression, alias: str, types: Mapping[str, Any], unqua
     return None
 
 
-def _constant(node: exp.Expression, type_: Any) -> Any:
+def _constant(node: exp.Expr, type_: Any) -> Any:
     """A constant as a column of that type compares it; None when it is not certain."""
     from sqlglot import exp
 
@@ -642,7 +643,7 @@ def _constant(node: exp.Expression, type_: Any) -> Any:
             case "string":
                 return str(node.this) if node.is_string else None
             case "long" | "integer" | "short" | "byte":
-                return sign * int(node.this)
+                return sign * int(str(node.this))
             case "date":
                 return dt.date.fromisoformat(str(node.this)) if node.is_string else None
             case "timestamp" | "timestamp_ntz":

@@ -1,5 +1,7 @@
 """Run a plan: the engine with exactly its scans, and errors that tell a caller nothing they could not have read."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import re

@@ -1,5 +1,7 @@
 """Column types in their spellings: Arrow's, Delta's and the one people write."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

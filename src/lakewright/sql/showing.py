@@ -140,11 +140,11 @@ def _describe(desk: Desk, given: Given) -> Result:
 def _details(shown: Row) -> Iterator[Row]:
     yield {"col_name": "", "data_type": "", "comment": ""}
     yield {"col_name": "# Detailed Table Information", "data_type": "", "comment": ""}
-    facts = {
+    facts: dict[str, Any] = {
         "Catalog": shown["catalog_name"], "Database": shown["schema_name"], "Table": shown["name"],
         "Owner": shown["owner"], "Type": shown["table_type"], "Provider": shown.get("data_source_format"),
         "Comment": shown.get("comment"), "Location": shown.get("storage_location"), "View Text": shown.get("view_definition"),
-        "Row Filter": (shown.get("row_filter") or {}).get("function_name"),
+        "Row Filter": shown["row_filter"]["function_name"] if shown.get("row_filter") else None,
         "Column Masks": ", ".join(f"{c['name']}: {c['mask']['function_name']}" for c in shown["columns"] if c.get("mask")) or None,
     }  # fmt: skip
     for key, value in facts.items():

@@ -1,5 +1,7 @@
 """One statement from its text to its answer: a query, a change of rows, or a change of the catalog."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +29,7 @@ class Desk:
     ctx: Ctx
     catalog: str | None = None
     schema: str | None = None
-    parameters: Mapping[str, exp.Expression] = field(default_factory=dict[str, Any])
+    parameters: Mapping[str, exp.Expr] = field(default_factory=dict[str, Any])
     running: changes.Running = field(default_factory=changes.Running)
     limits: duckdb.Limits = duckdb.MODEST
 
@@ -169,7 +171,7 @@ def done() -> Result:
     return table_result([], [])
 
 
-def described(desk: Desk, query: exp.Expression) -> pa.Schema:
+def described(desk: Desk, query: exp.Expr) -> pa.Schema:
     """The columns of a query, as the caller would get them, without its rows."""
     from sqlglot import exp
 
@@ -181,7 +183,7 @@ def described(desk: Desk, query: exp.Expression) -> pa.Schema:
     return governed.read(desk.ctx, limited, desk.parameters, desk.catalog, desk.schema).read_all().schema
 
 
-def qualified(desk: Desk, query: exp.Expression) -> str:
+def qualified(desk: Desk, query: exp.Expr) -> str:
     """The query as it must be stored to mean the same from everywhere: every table with its full name."""
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope

@@ -1,5 +1,7 @@
 """The statement execution API: one statement to a warehouse, its state, and its result in chunks."""
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import asyncio

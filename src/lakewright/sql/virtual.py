@@ -4,6 +4,8 @@ A capability registers one with `table(…)`. Reading it needs SELECT on its sch
 metastore's administrators have until they grant it; `open_to_all` tables judge row by row instead.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 import inspect

@@ -60,7 +60,6 @@ BY_ID = WAREHOUSE.by_id("{id}")
 class Described(Ask):
     """What makes a warehouse. Fields of the public API that would change nothing here are refused."""
 
-    name: str | None = None
     cluster_size: Size | None = None
     auto_stop_mins: int | None = Field(None, ge=0)
     min_num_clusters: int | None = Field(None, ge=1, le=40)
@@ -78,6 +77,7 @@ class Create(Described):
 
 class Edit(Described):
     id: str
+    name: str | None = Field(None, min_length=1, max_length=100)
 
 
 class ById(Ask):

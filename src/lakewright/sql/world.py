@@ -3,6 +3,8 @@
 The rewriter sees the catalog only through `World`. The catalog's own answers are in `governed`; tests bring a small one.
 """
 
+# pyarrow, sqlglot and duckdb have no types, or only some.
+# pyright: basic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
