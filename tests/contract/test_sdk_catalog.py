@@ -338,6 +338,32 @@ def test_a_function_is_one_expression(people, main):
     assert [f.name for f in main.functions.list("main", "raw")] == ["f"]
 
 
+def test_a_function_is_replaced_without_losing_who_may_use_it(people, main):
+    flights(people)
+    function(people, "star", "'***'", [("v", "string")], "STRING")
+    grant(people.admin, SecurableType.FUNCTION, "main.raw.star", people.person("bob").name, P.EXECUTE)
+    admin, base = people.admin, "/api/2.1/lakewright/tables/main.raw.flights"
+    admin.do("PUT", f"{base}/columns/tail/mask", function_name="main.raw.star")
+
+    def replace(who, body: str, returns: str = "STRING"):
+        return who.do(
+            "POST", "/api/2.1/unity-catalog/functions", replace=True, function_info={
+                "name": "star", "catalog_name": "main", "schema_name": "raw", "data_type": returns,
+                "full_data_type": returns, "routine_definition": body,
+                "input_params": {"parameters": [{"name": "w", "type_text": "string"}]},
+            },
+        )  # fmt: skip
+
+    replace(admin, "'###'")
+    assert main.functions.get("main.raw.star").routine_definition == "'###'"
+    assert [a.principal for a in main.grants.get("FUNCTION", "main.raw.star").privilege_assignments] == ["bob"]
+    with pytest.raises(BadRequest, match="types cannot change"):
+        replace(admin, "1", "INT")
+    grant(admin, SecurableType.CATALOG, "main", "bob", P.USE_CATALOG, P.USE_SCHEMA, P.CREATE_FUNCTION, P.EXECUTE)
+    with pytest.raises(PermissionDenied, match="MANAGE"):
+        replace(people.person("bob"), "w")
+
+
 def test_summaries_are_found_by_pattern(people, main):
     for name in ("flights", "flight_delays", "weather"):
         flights(people, name=name)

@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from lakewright.catalog import dropped, names, places, renames
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import At, Mainly
 from lakewright.kernel import objects
@@ -122,7 +121,7 @@ def show(ctx: Ctx, catalog: Obj[Catalog], people: People) -> Reply:
     return {
         "name": catalog.name, "full_name": catalog.full_name, "id": catalog.id, "owner": people[catalog.owner],
         "comment": catalog.spec.comment, "properties": catalog.spec.properties,
-        "storage_root": catalog.spec.storage_root, "metastore_id": metastore_id(ctx),
+        "storage_root": catalog.spec.storage_root, "metastore_id": people.metastore_id,
         "catalog_type": "MANAGED_CATALOG", "securable_type": "CATALOG", "isolation_mode": "OPEN",
         "created_at": catalog.created_at, "created_by": people[catalog.created_by],
         "updated_at": catalog.updated_at, "updated_by": people[catalog.updated_by],

@@ -9,7 +9,6 @@ from typing import Literal
 from pydantic import BaseModel
 
 from lakewright.catalog import names
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
 from lakewright.kernel import objects
@@ -117,7 +116,7 @@ def show(ctx: Ctx, credential: Obj[StorageCredential], people: People) -> Reply:
     return {
         "id": credential.id, "name": credential.name, "full_name": credential.full_name,
         "owner": people[credential.owner], "comment": credential.spec.comment, "read_only": credential.spec.read_only,
-        "databricks_gcp_service_account": {"credential_id": credential.id}, "metastore_id": metastore_id(ctx),
+        "databricks_gcp_service_account": {"credential_id": credential.id}, "metastore_id": people.metastore_id,
         "isolation_mode": "ISOLATION_MODE_OPEN",
         "created_at": credential.created_at, "created_by": people[credential.created_by],
         "updated_at": credential.updated_at, "updated_by": people[credential.updated_by],

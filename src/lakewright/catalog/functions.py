@@ -6,18 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lakewright.catalog import names, renames, types
 from lakewright.catalog.catalogs import BROWSING
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
 from lakewright.catalog.schemas import REACH, SCHEMA, Schema
 from lakewright.catalog.schemas import SEE as SEE_SCHEMA
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import BadState, Invalid, NotSupported
+from lakewright.kernel.faults import BadState, Invalid, NotFound, NotSupported
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
-from lakewright.kernel.rules import MANAGE
+from lakewright.kernel.rules import MANAGE, require
 
 
 class FunctionParam(BaseModel):
@@ -107,6 +106,8 @@ class CreateFunction(Ask):
     model_config = ConfigDict(extra="forbid")
 
     function_info: FunctionInfo
+    replace: bool = False
+    """CREATE OR REPLACE: whoever manages the function gives it another body; its grants and its owner stay."""
 
 
 class Listing(Ask):
@@ -142,8 +143,11 @@ IN_SCHEMA = SCHEMA.at("{catalog_name}.{schema_name}")
     on=SCHEMA.at("{function_info.catalog_name}.{function_info.schema_name}"),
 )  # fmt: skip
 def create(ctx: Ctx, schema: Obj[Schema], ask: CreateFunction) -> Reply:
-    name = names.checked(ask.function_info.name, "function name")
-    return shown(ctx, objects.create(ctx, FUNCTION, name, made(ask.function_info), under=schema))
+    name, spec = names.checked(ask.function_info.name, "function name"), made(ask.function_info)
+    if ask.replace and (before := _there(ctx, f"{schema.full_name}.{name}")):
+        require(ctx, MANAGE, before)
+        return shown(ctx, objects.replace_spec(ctx, before, replaced(ctx, before, spec)))
+    return shown(ctx, objects.create(ctx, FUNCTION, name, spec, under=schema))
 
 
 @api("GET", audit="listFunctions", on=IN_SCHEMA, needs=SEE_SCHEMA, runs=SNAPSHOT)
@@ -212,6 +216,25 @@ def expression(body: str) -> None:
         raise Invalid("routine_definition must be one SQL expression")
 
 
+def replaced(ctx: Ctx, before: Obj[Function], spec: Function) -> Function:
+    """What may take the function's place: while it protects a table, only a body for the same types."""
+    same = _types(before.spec) == _types(spec)
+    if not same and renames.referring(ctx, before.full_name):
+        raise BadState(f"function '{before.full_name}' is a row filter or column mask; its types cannot change")
+    return spec
+
+
+def _types(function: Function) -> tuple[str, ...]:
+    return (function.full_data_type, *(p.type_text for p in function.input_params))
+
+
+def _there(ctx: Ctx, full_name: str) -> Obj[Function] | None:
+    try:
+        return objects.find(ctx, FUNCTION, full_name)
+    except NotFound:
+        return None
+
+
 def _param(asked: AskedParam, position: int) -> FunctionParam:
     of = types.parse(asked.type_text)
     if asked.parameter_default is not None:
@@ -236,7 +259,7 @@ def show(ctx: Ctx, function: Obj[Function], people: People) -> Reply:
         "data_type": spec.data_type, "full_data_type": spec.full_data_type, "routine_body": spec.routine_body,
         "routine_definition": spec.routine_definition, "is_deterministic": spec.is_deterministic,
         "parameter_style": "S", "sql_data_access": "CONTAINS_SQL", "is_null_call": False, "security_type": "DEFINER",
-        "specific_name": name, "properties": spec.properties, "metastore_id": metastore_id(ctx),
+        "specific_name": name, "properties": spec.properties, "metastore_id": people.metastore_id,
         "created_at": function.created_at, "created_by": people[function.created_by],
         "updated_at": function.updated_at, "updated_by": people[function.updated_by],
     }  # fmt: skip

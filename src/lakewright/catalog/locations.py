@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from lakewright.catalog import names, places
 from lakewright.catalog.credentials import CREATE_EXTERNAL_LOCATION as ON_CREDENTIAL
 from lakewright.catalog.credentials import STORAGE_CREDENTIAL, StorageCredential
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
 from lakewright.kernel import objects
@@ -209,7 +208,7 @@ def show(ctx: Ctx, location: Obj[ExternalLocation], people: People) -> Reply:
         "name": location.name, "url": location.spec.url, "comment": location.spec.comment,
         "read_only": location.spec.read_only, "credential_id": location.spec.credential_id,
         "credential_name": _credential(ctx, location).name, "owner": people[location.owner],
-        "metastore_id": metastore_id(ctx), "isolation_mode": "ISOLATION_MODE_OPEN",
+        "metastore_id": people.metastore_id, "isolation_mode": "ISOLATION_MODE_OPEN",
         "created_at": location.created_at, "created_by": people[location.created_by],
         "updated_at": location.updated_at, "updated_by": people[location.updated_by],
     }  # fmt: skip

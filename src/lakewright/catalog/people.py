@@ -1,6 +1,10 @@
-"""Names of principals in answers: each looked up once per answer, however long the list."""
+"""What a long answer says over and over, looked up once: names of principals, and the metastore's id."""
 
+from functools import cached_property
+
+from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
+from lakewright.kernel.roots import METASTORE
 
 
 class People(dict[str, str]):
@@ -11,3 +15,7 @@ class People(dict[str, str]):
     def __missing__(self, principal_id: str) -> str:
         name = self[principal_id] = self._ctx.name_of(principal_id)
         return name
+
+    @cached_property
+    def metastore_id(self) -> str:
+        return objects.find(self._ctx, METASTORE, "").id

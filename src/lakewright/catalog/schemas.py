@@ -5,7 +5,6 @@ from pydantic import BaseModel, Field
 from lakewright.catalog import dropped, names, places, renames
 from lakewright.catalog.catalogs import BROWSING, CATALOG, CREATE_SCHEMA, IN_CATALOG, Catalog
 from lakewright.catalog.catalogs import SEE as SEE_CATALOG
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import At, Mainly
 from lakewright.kernel import objects
@@ -119,7 +118,7 @@ def show(ctx: Ctx, schema: Obj[Schema], people: People) -> Reply:
         "name": schema.name, "catalog_name": schema.full_name.split(".")[0], "full_name": schema.full_name,
         "schema_id": schema.id, "owner": people[schema.owner], "comment": schema.spec.comment,
         "properties": schema.spec.properties, "storage_root": schema.spec.storage_root,
-        "metastore_id": metastore_id(ctx), "catalog_type": "MANAGED_CATALOG",
+        "metastore_id": people.metastore_id, "catalog_type": "MANAGED_CATALOG",
         "created_at": schema.created_at, "created_by": people[schema.created_by],
         "updated_at": schema.updated_at, "updated_by": people[schema.updated_by],
     }  # fmt: skip

@@ -19,7 +19,6 @@ from lakewright.catalog.columns import (
     made,
     named,
 )
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
 from lakewright.catalog.schemas import EXTERNAL_USE, REACH, SCHEMA, Schema
@@ -447,7 +446,7 @@ def show(ctx: Ctx, table: Obj[Table], people: People) -> Reply:
         "name": name, "catalog_name": catalog_name, "schema_name": schema_name, "full_name": table.full_name,
         "table_id": table.id, "table_type": spec.table_type, "data_source_format": spec.data_source_format,
         "columns": [_show_column(c) for c in spec.columns], "comment": spec.comment, "properties": spec.properties,
-        "owner": people[table.owner], "metastore_id": metastore_id(ctx), "browse_only": browsing,
+        "owner": people[table.owner], "metastore_id": people.metastore_id, "browse_only": browsing,
         "created_at": table.created_at, "created_by": people[table.created_by],
         "updated_at": table.updated_at, "updated_by": people[table.updated_by],
     }  # fmt: skip

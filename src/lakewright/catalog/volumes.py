@@ -7,7 +7,6 @@ from pydantic import BaseModel
 
 from lakewright.catalog import dropped, locations, names, places
 from lakewright.catalog.catalogs import BROWSING
-from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
 from lakewright.catalog.schemas import EXTERNAL_USE, REACH, SCHEMA, Schema
@@ -154,7 +153,7 @@ def show(ctx: Ctx, volume: Obj[Volume], people: People) -> Reply:
     reply = {
         "catalog_name": catalog_name, "schema_name": schema_name, "name": name, "full_name": volume.full_name,
         "volume_id": volume.id, "volume_type": volume.spec.volume_type, "comment": volume.spec.comment,
-        "owner": people[volume.owner], "metastore_id": metastore_id(ctx),
+        "owner": people[volume.owner], "metastore_id": people.metastore_id,
         "created_at": volume.created_at, "created_by": people[volume.created_by],
         "updated_at": volume.updated_at, "updated_by": people[volume.updated_by],
     }  # fmt: skip

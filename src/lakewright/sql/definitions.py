@@ -296,9 +296,6 @@ def _create_view(desk: Desk, given: Given) -> Result:
 def _create_function(desk: Desk, given: Given) -> Result:
     catalog, schema, name = desk.full_name(given.name()).split(".")
     parameters = [{"name": n, "type_text": t} for n, t in _parameters(given.raw("parameters"))]
-    if given.has("replace"):
-        with contextlib.suppress(NotFound):
-            desk.ctx.call(functions.delete, name=f"{catalog}.{schema}.{name}")
     info = {
         "name": name, "catalog_name": catalog, "schema_name": schema, "input_params": {"parameters": parameters},
         "data_type": _type_name(given.raw("type")), "full_data_type": given.raw("type"), "routine_body": "SQL",
@@ -307,7 +304,7 @@ def _create_function(desk: Desk, given: Given) -> Result:
     if given.has("text"):
         info["comment"] = given.text("text")
     with _ignoring(AlreadyExists, when=given.has("exists")):
-        desk.ctx.call(functions.create, function_info=info)
+        desk.ctx.call(functions.create, function_info=info, replace=given.has("replace"))
     return done()
 
 
