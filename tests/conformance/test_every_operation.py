@@ -51,7 +51,11 @@ def fields_of(operation, planted):
     elif operation.on.is_id or kind.under is None:
         parts = [target.id]
     else:
-        parts = target.full_name.split(kind.separator, len(names) - 1) if len(names) > 1 else [operation.on.written(target.full_name)]
+        parts = (
+            target.full_name.split(kind.separator, len(names) - 1)
+            if len(names) > 1
+            else [operation.on.written(target.full_name)]
+        )
     values = dict(zip(names, parts, strict=True))
     for name in re.findall(r"{(\w+)}", operation.on.kind_named):
         values[name] = kind.name

@@ -157,3 +157,15 @@ def test_pages_are_full_complete_and_bound_to_their_caller(platform, people):
     names, sizes = platform.snapshot(walk)
     assert names == sorted(d.name for d in desks)
     assert sizes == [3, 3, 3, 1]
+
+
+def test_a_grant_and_its_revocation_hold_at_the_very_next_decision(platform, people):
+    """Nothing else changes in between: the change of grants itself must end what was remembered."""
+    bob = people.person("bob").id
+    desk = platform.transact(lambda ctx: objects.create(ctx, DESK, "d", Root(), under=objects.find(ctx, WORKSPACE, "")))
+    may = lambda: bool(platform.snapshot(lambda ctx: SEE.judge(ctx.as_principal(bob), desk.id)))  # noqa: E731
+    assert not may()
+    platform.transact(lambda ctx: grants.change(ctx, desk, bob, add=["SEE"]))
+    assert may()
+    platform.transact(lambda ctx: grants.change(ctx, desk, bob, remove=["SEE"]))
+    assert not may()

@@ -85,7 +85,9 @@ def test_grants_and_the_metastore(people, main):
     change = uc.UpdatePermissions(changes=[uc.PermissionsChange(principal="bob", add=["USE CATALOG"], remove=[])])
     shown = run(main, lambda c: uc.GrantsApi(c).update("catalog", "main", change))
     assert [(a.principal, a.privileges) for a in shown.privilege_assignments] == [("bob", [uc.Privilege.USE_CATALOG])]
-    assert run(main, lambda c: uc.GrantsApi(c).get("catalog", "main")).privilege_assignments == shown.privilege_assignments
+    assert (
+        run(main, lambda c: uc.GrantsApi(c).get("catalog", "main")).privilege_assignments == shown.privilege_assignments
+    )
     assert run(main, lambda c: uc.MetastoresApi(c).summary()).metastore_id
 
 

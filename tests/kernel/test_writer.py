@@ -62,3 +62,19 @@ def test_a_changed_trail_is_found(platform, people, tamper, what):
     assert found is not None
     if what:
         assert (found.seq, found.what) == what
+
+
+def test_a_row_rewritten_together_with_its_hash_is_found(platform, people):
+    """Whoever can write the table can recompute one row's hash, but not all that follow and the signed head."""
+    for _ in range(3):
+        people.admin.client.current_user.me()
+
+    def forge(turn):
+        [row] = turn.tx.all("SELECT * FROM audit WHERE seq = 2")
+        before = turn.tx.scalar("SELECT hash FROM audit WHERE seq = 1")
+        values = [row[f] if f != "who_name" else "mallory" for f in audit.FIELDS]
+        turn.tx.run("UPDATE audit SET who_name = 'mallory', hash = ? WHERE seq = 2", audit.link(before, 2, values))
+
+    platform.writer.submit(forge)
+    found = platform.snapshot(lambda ctx: audit.verify(ctx.tx, platform.keys.audit))
+    assert found == audit.Break(3, "altered")
