@@ -23,6 +23,7 @@ from databricks.sdk.service.jobs import (
 )
 
 from lakewright.engines.processes import Launcher
+from lakewright.jobs import retention
 
 from .conftest import Shelf, ended, results, until
 
@@ -557,3 +558,17 @@ def test_a_for_each_task_does_not_nest(alice: Any) -> None:
             "/api/2.2/jobs/create",
             body={"tasks": [{"task_key": "a", "for_each_task": {"inputs": "[1]", "task": inner}}]},
         )
+
+
+def test_a_run_is_kept_for_sixty_days(alice: Any, shelf: Shelf, platform: Any) -> None:
+    shelf.write("/code/ok.py", "print('kept')\n")
+    run = ended(alice, start(alice, python("a", "/code/ok.py")))
+    platform.clock.advance(59 * 24 * 3600)
+    retention.tick(platform)
+    assert said(alice, run, "a") == "kept\n"
+    left = platform.the(Launcher).output(f"task-{run.tasks[0].run_id}").stdout_path
+    assert left.exists()
+    platform.clock.advance(2 * 24 * 3600)
+    retention.tick(platform)
+    assert list(alice.jobs.list_runs()) == []
+    assert not left.exists()

@@ -127,6 +127,8 @@ class Launcher(Protocol):
 
     def live(self) -> list[Attempt]: ...
 
+    def forget(self, attempt: str) -> None: ...
+
 
 def read_result(output: Output, name: str, limit: int) -> bytes | None:
     """A file the task left, at most `limit` bytes; None when there is none. A link planted by the task is not followed."""

@@ -1,10 +1,10 @@
 """Jobs: graphs of tasks that run for somebody, on a schedule or on demand."""
 
-from lakewright.jobs import dispatcher, jobs, runs, schedules, values
+from lakewright.jobs import dispatcher, jobs, retention, runs, schedules, system_tables, values
 from lakewright.jobs.sources import KeptSources, Sources
 from lakewright.kernel.platform import Platform
 
-__all__ = ["dispatcher", "install", "jobs", "runs", "schedules", "values"]
+__all__ = ["dispatcher", "install", "jobs", "retention", "runs", "schedules", "system_tables", "values"]
 
 
 def install(platform: Platform) -> None:
