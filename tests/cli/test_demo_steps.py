@@ -35,7 +35,8 @@ def test_a_refusal_and_a_bug_fail_a_step_and_the_story_goes_on(tmp_path: Path) -
         raise Refused(403, "PERMISSION_DENIED", "ask for SELECT")
 
     def wrong() -> Figures:
-        return {"row": [1][3]}
+        rows: list[int] = []
+        return {"row": rows[0]}
 
     report.take("refused", refused)
     report.take("wrong", wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def run(*, port: int, data_dir: str, project: str, stay: bool, report: str) -> i
         console.print("Stopping.")
     finally:
         platform.stop()
+        if not data_dir:
+            shutil.rmtree(where, ignore_errors=True)
     return 0 if steps.all_ok else 1
 
 
