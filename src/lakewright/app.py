@@ -11,6 +11,7 @@ from lakewright import (
     identity,
     jobs,
     models,
+    monitoring,
     observe,
     serving,
     sql,
@@ -36,6 +37,7 @@ CAPABILITIES = (
     tracking,
     models,
     serving,
+    monitoring,
 )
 """Importing a capability declares its operations. Lower ones first: `install` may use what those provide."""
 

@@ -1,8 +1,14 @@
 """An endpoint serves what the registry has released, to whoever may execute it, and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 from databricks.sdk.errors import PermissionDenied
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
+
+from lakewright.kernel.faults import Denied
+from lakewright.serving.request_log import RequestLog
+from lakewright.sql import governed
 
 MODEL = "main.ml.flights"
 
@@ -38,3 +44,44 @@ def test_who_may_not_execute_a_model_may_not_serve_it_and_learns_nothing_of_it(w
     for version in (1, 99):
         with pytest.raises(PermissionDenied, match="EXECUTE on registered_model"):
             create(world.eve, version)
+
+
+def logged(world, table):
+    who = world.platform.snapshot(lambda ctx: world.platform.principal(ctx.tx, world.trainer.id))
+    return governed.scan(replace(world.platform.system(), principal=who), table).read_all().to_pylist()
+
+
+def test_requests_land_in_governed_tables_once_the_owner_may_make_them(world):
+    version = world.champion()
+    create(world.trainer, version)
+    client, log = world.trainer.client, world.platform.the(RequestLog)
+    client.serving_endpoints.query("late", dataframe_records=[{"a": 1.0}, {"a": -3.0}])
+    log.flush()
+    state = client.serving_endpoints.get("late").config.auto_capture_config.state.payload_table
+    assert state.status == "FAILED"
+    assert "CREATE_TABLE" in state.status_message
+    world.grant("SCHEMA", "main.ml", world.trainer, "CREATE_TABLE")
+    client.serving_endpoints.query("late", inputs={"a": [5]})
+    log.flush()
+    payloads, scored = logged(world, "main.ml.late_payload"), logged(world, "main.ml.late_scored")
+    assert len(payloads) == 2
+    assert sorted((row["a"], row["prediction"]) for row in scored) == [(-3.0, 0.0), (1.0, 1.0), (5.0, 1.0)]
+    assert {row["model_id"] for row in scored} == {f"{MODEL}/{version}"}
+    state = client.serving_endpoints.get("late").config.auto_capture_config.state.payload_table
+    assert (state.name, state.status) == ("main.ml.late_payload", "READY")
+    with pytest.raises(Denied):
+        governed.scan(world.platform.system(), "main.ml.late_payload")
+
+
+def test_a_commit_that_may_have_happened_is_compared_with_the_table(world):
+    create(world.trainer, world.champion())
+    world.grant("SCHEMA", "main.ml", world.trainer, "CREATE_TABLE")
+    log = world.platform.the(RequestLog)
+    world.trainer.client.serving_endpoints.query("late", dataframe_records=[{"a": 1.0}])
+    with log._lock:
+        [segment] = log._open.values()
+        lines = segment._path.read_bytes()
+    log.flush()
+    segment._path.with_suffix(".writing").write_bytes(lines)  # as if the server had died after the commit
+    log.flush()
+    assert len(logged(world, "main.ml.late_payload")) == len(logged(world, "main.ml.late_scored")) == 1

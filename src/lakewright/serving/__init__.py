@@ -2,14 +2,17 @@
 
 from lakewright.kernel.platform import Platform
 from lakewright.serving import endpoints, fleet, gateway, request_log
+from lakewright.serving.ledger import Governed
 from lakewright.serving.registry import Registry
 from lakewright.serving.releases import Releases
+from lakewright.serving.request_log import Ledger
 
 __all__ = ["endpoints", "fleet", "gateway", "install", "request_log"]
 
 
 def install(platform: Platform) -> None:
     platform.provide(Registry(), as_type=Releases)
+    platform.provide(Governed(), as_type=Ledger)
     platform.provide(fleet.Fleet(platform))
     platform.provide(request_log.RequestLog(platform))
     platform.closes(platform.the(fleet.Fleet).close)

@@ -115,8 +115,6 @@ class RequestLog:
             ctx = self._as_owner(endpoint)
             written = sum(_commit(ctx, segment) for segment in segments)
             self._note(endpoint.id, "", written)
-        except LookupError as absent:  # without a ledger the lines wait on disk
-            self._note(endpoint.id, str(absent), 0)
         except Fault as fault:
             self._note(endpoint.id, str(fault)[:2000], 0)
         except Exception as error:

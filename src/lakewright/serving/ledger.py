@@ -1,0 +1,24 @@
+"""The request log's tables as governed tables: written and read with the rights of the endpoint's owner."""
+
+from typing import Any, cast
+
+from lakewright.catalog.tables import TABLE
+from lakewright.kernel import objects
+from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import NotFound
+from lakewright.sql import governed
+
+
+class Governed:
+    def append(self, ctx: Ctx, table: str, rows: Any) -> None:
+        governed.write(ctx, table, rows, mode="append", merge_schema=True)
+
+    def known(self, ctx: Ctx, table: str, ids: set[str], since_ms: int) -> set[str]:
+        try:
+            ctx.snapshot(lambda c: objects.find(c, TABLE, table))
+        except NotFound:
+            return set()
+        reader: Any = cast(Any, governed).scan(
+            ctx, table, columns=["databricks_request_id"], where=f"timestamp_ms >= {since_ms}"
+        )
+        return ids.intersection(reader.read_all().column(0).to_pylist())
