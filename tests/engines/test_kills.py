@@ -8,17 +8,19 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from lakewright.engines.local import Environment, LocalLauncher, record, tree
-from lakewright.engines.processes import AlreadyStarted, Exit, LaunchFault, Limits
+from lakewright.engines.local import Environment, LocalLauncher, confine, record, tree
+from lakewright.engines.processes import AlreadyStarted, Exit, Isolation, LaunchFault, Limits
 
 from .conftest import Tasks, eventually
 
 SERVER = """
 import sys, time
+from contextlib import suppress
 from pathlib import Path
 from lakewright.engines.local import Environment, LocalLauncher
 from lakewright.engines.processes import TaskSpec
@@ -110,15 +112,19 @@ def test_who_loses_a_guard_is_lost_with_its_whole_tree(tasks: Tasks, roles: tupl
     assert gone(*pids)
 
 
-def test_losing_both_guards_at_once_is_noticed(tasks: Tasks) -> None:
-    spec = tasks.start(LONG)
-    pid = int(tasks.says(spec.attempt, "pid"))
+def test_losing_both_guards_at_once_is_noticed_and_nothing_is_left(tasks: Tasks) -> None:
+    spec = tasks.start(WITH_A_DAEMON)
+    pid, daemon = int(tasks.says(spec.attempt, "pid")), int(tasks.says(spec.attempt, "daemon"))
     both = guards(tasks.launcher, spec.attempt)
     os.kill(both["supervisor"], signal.SIGSTOP)  # so that neither can react to the other's death
     os.kill(both["guardian"], signal.SIGKILL)
     os.kill(both["supervisor"], signal.SIGKILL)
     assert tasks.outcome(spec.attempt).exit.reason == "lost"
-    assert eventually(lambda: gone(pid), "the task to be gone")
+    assert gone(pid)
+    if confine.can_own_shared_memory() and tasks.launcher.isolation() is Isolation.CONFINED:
+        assert gone(daemon)  # elsewhere, a daemon of a task whose both guards were killed cannot be told from others
+    else:
+        os.kill(daemon, signal.SIGKILL)
 
 
 def test_killing_the_warm_process_leaves_the_tasks_alone(tmp_path: Path) -> None:
@@ -227,3 +233,50 @@ def test_what_has_ended_can_be_forgotten_and_what_runs_cannot(tasks: Tasks) -> N
     tasks.outcome(spec.attempt)
     tasks.launcher.forget(spec.attempt)
     assert not tasks.launcher.output(spec.attempt).stdout_path.exists()
+
+
+ONCE_WITH_A_DAEMON = """
+import os, time
+open("lines", "a").write("x\\n")
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open("daemon", "w").write(str(os.getpid()))
+        time.sleep(600)
+    os._exit(0)
+open("main", "w").write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_is_killed_when_nothing_is_left_and_nothing_runs_twice(tmp_path: Path, seed: int) -> None:
+    """Guardians, supervisors, both, the warm process: killed at random while tasks start."""
+    if not confine.can_own_shared_memory():
+        pytest.skip("without mount namespaces, a daemon whose both guards were killed cannot be told from others")
+    dice, launcher = random.Random(seed), restarted(tmp_path)
+    tasks, names = Tasks(launcher, tmp_path), list[str]()
+    for _ in range(20):
+        with suppress(LaunchFault):
+            names.append(tasks.start(ONCE_WITH_A_DAEMON).attempt)
+        time.sleep(dice.uniform(0, 0.15))
+        _kill_something(launcher, dice.choice(names), dice)
+    for name in names:
+        launcher.kill(name)
+    for name in names:
+        eventually(lambda name=name: launcher.poll(name), f"{name} to end")
+    noted = [path for name in names for path in (tmp_path / "work" / name).iterdir() if path.name in ("main", "daemon")]
+    assert [path for path in noted if path.read_text() and not gone(int(path.read_text()))] == []
+    assert [name for name in names if _lines(tmp_path / "work" / name) > 1] == []
+    launcher.close()
+
+
+def _kill_something(launcher: LocalLauncher, attempt: str, dice: random.Random) -> None:
+    whom = dice.choice([("guardian",), ("supervisor",), ("guardian", "supervisor"), ("zygote",), ()])
+    if launcher.poll(attempt) is not None:
+        return
+    with suppress(OSError, KeyError):
+        known = guards(launcher, attempt)
+        for role in whom:
+            pid = known.get(role) or launcher._zygotes["default"]._process.pid
+            os.kill(pid, signal.SIGKILL)

@@ -248,3 +248,23 @@ def test_somebody_elses_secret_is_refused(tasks: Tasks, people: People) -> None:
     )
     assert ran.exit.code == 1
     assert "correct" not in ran.out + ran.err
+
+
+def test_mlflow_autolog_in_a_task(tasks: Tasks, people: People) -> None:
+    bob = people.person("bob")
+    ran = tasks.run(
+        bob,
+        """
+        import mlflow, pandas as pd
+        from sklearn.linear_model import LogisticRegression
+        mlflow.set_experiment("/Users/bob/auto")
+        mlflow.autolog(log_models=False)
+        LogisticRegression(C=0.5).fit(pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]}), [0, 0, 1, 1])
+        print("run", mlflow.last_active_run().info.run_id)
+        """,
+    )
+    assert ran.exit.code == 0, ran.err
+    run_id = next(line for line in ran.out.splitlines() if line.startswith("run ")).split()[1]
+    logged = bob.client.experiments.get_run(run_id).run
+    assert logged and logged.data and logged.data.params
+    assert {param.key: param.value for param in logged.data.params}["C"] == "0.5"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -199,8 +200,12 @@ class LocalLauncher:
         return record.exit_of(directory)
 
     def _bury(self, directory: Path) -> Exit | None:
-        """Guardian and supervisor were both killed, so the task died with the latter; what shared its session is ended here."""
-        tree.signal_all(record.orphans(directory), signal.SIGKILL)
+        """Guardian and supervisor were both killed, and the task died with the latter; what it had daemonised is ended here."""
+        for _ in range(100):
+            if not (left := record.orphans(directory)):
+                break
+            tree.signal_all(left, signal.SIGKILL)
+            time.sleep(0.01)  # the kernel's time to end them; what it cannot end in a second hangs in a device
         record.end(directory, Exit(None, None, "lost", record.now_ms()))
         return record.exit_of(directory)
 

@@ -1,7 +1,7 @@
 """The attempt directory: what is on disk about one attempt, written so that no two processes can both believe they began or ended it.
 
 attempt.json   who guards it (pid, start time, boot); the one who creates it owns the attempt
-supervisor     the other process that answers for it; session: the task's own session
+supervisor     the other process that answers for it; task: by what the task's processes are known
 heartbeat      touched every second, with memory and process count
 stdout stderr  what the task printed, secrets masked
 result/        what the task left for its readers; the only place here that the task can write
@@ -77,16 +77,27 @@ def note_supervisor(directory: Path) -> None:
     _write_once(directory / "supervisor", asdict(Guard.here()))
 
 
-def note_session(directory: Path, leader: int) -> None:
-    _write_once(directory / "session", {"leader": leader, "boot": tree.boot()})
+def note_task(directory: Path) -> None:
+    """Written by the task itself, before it runs anything of its author's: by what to know its processes if both guards should die."""
+    me = os.getpid()
+    own = tree.space(me)
+    shared = own is None or own == tree.space(os.getppid())
+    known = {"session": me, "start": tree.started(me), "space": None if shared else own, "boot": tree.boot()}
+    _write_once(directory / "task", known)
 
 
 def orphans(directory: Path) -> list[int]:
-    """What is left of the task's session when nobody guards it any more."""
-    record = _read(directory / "session")
-    if not record or record["boot"] != tree.boot():
+    """What is left of a task that nobody guards any more: all in its mount namespace, or only in its session where it had none."""
+    task = _read(directory / "task")
+    if not task or task["boot"] != tree.boot():
         return []
-    return tree.session(record["leader"])
+    if task["space"]:
+        return tree.inhabitants(task["space"])
+    again = tree.started(task["session"]) not in (
+        None,
+        task["start"],
+    )  # the number was given to another session meanwhile
+    return [] if again else tree.session(task["session"])
 
 
 def _write_once(path: Path, content: dict[str, Any]) -> bool:

@@ -137,7 +137,6 @@ class _Supervisor:
         for fd in (out_end, err_end, told_end):
             os.close(fd)
         os.set_blocking(self._told, False)
-        record.note_session(self._dir, self._task)
         self._redactors = [Redactor(), Redactor()]
         self._learn(self._work.secrets())
         most = self._limits.output_mb * MEGABYTE

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lakewright.engines.local import confine, warm
+from lakewright.engines.local import confine, record, warm
 from lakewright.engines.processes import Isolation, Limits
 
 CANNOT_START = 126
@@ -81,6 +81,7 @@ def _become(assignment: Assignment, ends: tuple[int, int, int], supervisor: int)
     shares = isolation is Isolation.CONFINED and warm.own_shared_memory
     if shares and not confine.own_shared_memory(assignment.bounds.memory_mb or confine.SHARED_MB):
         raise confine.Unconfinable(0, "its own /dev/shm was possible before, and is not now")
+    record.note_task(Path(assignment.dir))
     if isolation.at_least(Isolation.COOPERATIVE):
         confine.drop_privileges()
     if isolation is Isolation.CONFINED:

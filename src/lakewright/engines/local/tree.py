@@ -5,6 +5,7 @@ A process is known by its pid *and* its start time, because pids are reused; and
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 LINUX = sys.platform == "linux"
+_MOUNT_NAMESPACE_ID = 0x8008B705  # NS_GET_MNTNS_ID, since Linux 6.11
 
 
 @cache
@@ -84,6 +86,21 @@ def session(leader: int) -> list[int]:
         return []
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [pid for pid in pids if (fields := _stat(pid)) and fields[0] not in "ZX" and int(fields[3]) == leader]
+
+
+def space(pid: int) -> int | None:
+    """The number of the mount namespace that a process lives in: never given twice, and never left by a confined task."""
+    if not LINUX:
+        return None
+    try:
+        with open(f"/proc/{pid}/ns/mnt", "rb") as file:
+            return int.from_bytes(fcntl.ioctl(file, _MOUNT_NAMESPACE_ID, bytes(8)), sys.byteorder)
+    except OSError:
+        return None
+
+
+def inhabitants(number: int) -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and space(int(name)) == number]
 
 
 def signal_all(pids: list[int], number: int) -> None:
