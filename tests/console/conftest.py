@@ -86,7 +86,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def browser() -> Iterator[object]:
     if BROWSER is None:
         pytest.skip("Chromium is not on this machine")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)
 
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)

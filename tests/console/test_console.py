@@ -128,3 +128,15 @@ def test_every_page_of_the_navigation_opens_without_an_error(site, window):
 def _session(site):
     answer = httpx.post(f"{site.url}/console/login", data={"token": TOKEN}, headers={"origin": site.url})
     return answer.cookies["lakewright_session"]
+
+
+def test_the_audit_page_finds_a_refusal(site, window):
+    admin = site.client()
+    admin.api_client.do("POST", "/api/2.0/sql/warehouses", body={"name": "small", "cluster_size": "2X-Small"})
+    outsider = site.client(site.token_of("nosy"))
+    with pytest.raises(Exception, match="needs"):
+        outsider.users.create(user_name="friend")
+    window.sign_in()
+    window.go("/console/audit?what=createUser&refused=true")
+    expect(window.page.get_by_role("cell", name="createUser").first).to_be_visible()
+    expect(window.page.get_by_role("cell", name="403").first).to_be_visible()

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from lakewright.kernel.platform import Platform
 
-PAGES = ("overview", "jobs", "runs", "catalog", "models")
+PAGES = ("overview", "jobs", "runs", "catalog", "models", "endpoints", "audit")
 
 
 async def load(platform: Platform) -> ASGIApp:

@@ -36,6 +36,8 @@ NAVIGATION = (
     ("Jobs", "account_tree", "/jobs"),
     ("Catalog", "table_chart", "/catalog"),
     ("Models", "verified", "/models"),
+    ("Endpoints", "bolt", "/endpoints"),
+    ("Audit", "history", "/audit"),
 )
 
 COLORS = {
