@@ -1,20 +1,11 @@
-"""Removing any check makes a test fail: first operation by operation, then in the kernel's own guard.
-
-The second half changes one line of a copy of the source and runs the tests that must notice. A mutant that survives
-means that a check could be lost without anybody hearing of it.
-"""
+"""Each operation is refused by its own rule, and by nothing else. For the kernel's own guard: campaigns/test_mutants.py."""
 
 import os
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from conformance.test_every_operation import GUARDED, called, fields_of, planted
 
-import lakewright
 from lakewright.kernel.answers import Incoming
 from lakewright.kernel.context import Ctx, RequestInfo
 from lakewright.kernel.faults import Denied, Fault
@@ -22,9 +13,6 @@ from lakewright.kernel.platform import Call
 from lakewright.kernel.rules import EVERYONE
 
 __all__ = ["planted"]
-
-SOURCE = Path(lakewright.__file__).parent
-TESTS = Path(__file__).parent.parent
 
 
 DECIDED_FURTHER_IN = {"workspaceMkdirs", "workspaceImport"}
@@ -62,54 +50,3 @@ def test_each_operation_is_refused_by_its_own_rule_and_by_nothing_else(platform,
 
     platform.snapshot(check)
     assert not wrong, "\n".join(wrong)
-
-
-AGREE = "conformance/test_rules_agree.py"
-STRANGER = (
-    "conformance/test_every_operation.py::test_a_stranger_is_refused_everywhere_and_each_refusal_is_recorded_once"
-)
-WRITER = "kernel/test_writer.py"
-MISSING = "kernel/test_missing.py"
-IDENTITY = "identity/test_sdk_identity.py"
-
-RIGHT_FAILS = """        return Verdict(False, str(self))
-
-    def condition(self, ctx: "Ctx") -> Condition:
-        mine = sorted(ctx.principal.ids)
-        me,"""
-COVERS = "self.left.covers(ctx, object_id) and self.right.covers(ctx, object_id)"
-RECORD = """        turn.entries.append(entry)
-        try:
-            ctx = self._decide(turn.tx"""
-
-MUTANTS = {
-    "a refusal is not raised": ("kernel/operation.py", "if not verdict:", "if False:", MISSING),
-    "a refusal is not recorded": ("kernel/platform.py", RECORD, RECORD.partition("\n")[2], WRITER),
-    "every right is held": ("kernel/rules.py", RIGHT_FAILS, RIGHT_FAILS.replace("False", "True", 1), AGREE),
-    "both means either": ("kernel/rules.py", COVERS, COVERS.replace("and", "or"), AGREE),
-    "lists are not filtered": ("kernel/objects.py", "if needs.covers(ctx, above.id):", "if True:", AGREE),
-    "a change of grants bumps nothing": ("kernel/grants.py", "policy.bump(ctx.tx)", "pass", AGREE),
-    "a revoked token still works": ("identity/credentials.py", 'row["revoked_at"] is not None or', "", IDENTITY),
-    "an expired token still works": ("identity/credentials.py", 'if row["expires_at"] is not None and', "if False and", IDENTITY),
-    "a deactivated person still works": ("kernel/platform.py", "known is None or not known.active", "known is None", IDENTITY),
-    "a stranger is told what is missing": ("kernel/operation.py", "            if verdict:\n                raise\n", "            raise\n", MISSING),
-    "the audit chain is not linked": ("kernel/audit.py", "hashlib.sha256(last.encode() + orjson", "hashlib.sha256(orjson", WRITER),
-    "page tokens are not bound": ("kernel/objects.py", 'bound = f"{ctx.principal.id}:', 'bound = f"', AGREE),
-    "a failing turn is kept": ("kernel/writer.py", "if poisoned and not guarded:", "if False:", WRITER),
-}  # fmt: skip
-"""What is changed, where, into what, and the tests that must notice."""
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_the_tests_notice_when(mutant, tmp_path):
-    name, there, instead, noticing = MUTANTS[mutant]
-    copy = tmp_path / "lakewright"
-    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (copy / name).read_text()
-    assert text.count(there) == 1, f"the line to take away is not in {name}, or is there {text.count(there)} times"
-    (copy / name).write_text(text.replace(there, instead))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", noticing]
-    done = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, f"nobody noticed:\n{done.stdout[-2000:]}"

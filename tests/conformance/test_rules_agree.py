@@ -163,7 +163,7 @@ def test_a_grant_and_its_revocation_hold_at_the_very_next_decision(platform, peo
     """Nothing else changes in between: the change of grants itself must end what was remembered."""
     bob = people.person("bob").id
     desk = platform.transact(lambda ctx: objects.create(ctx, DESK, "d", Root(), under=objects.find(ctx, WORKSPACE, "")))
-    may = lambda: bool(platform.snapshot(lambda ctx: SEE.judge(ctx.as_principal(bob), desk.id)))  # noqa: E731
+    may = lambda: bool(platform.snapshot(lambda ctx: SEE.judge(ctx.as_principal(bob), desk.id)))
     assert not may()
     platform.transact(lambda ctx: grants.change(ctx, desk, bob, add=["SEE"]))
     assert may()
