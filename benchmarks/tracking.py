@@ -114,6 +114,7 @@ def ours(sent: Sent, seconds: int, database: str = "") -> load.Load:
     with load.served("benchmarks.tracking", *(["--database", database] if database else [])) as (said, pid):
         url, token = said.split()
         token = token.partition("=")[2]
+        load.wait_for(f"{url}/health")
         bearer = {"authorization": f"Bearer {token}"}
         run_id = new_run(url, "/Shared/bench", headers=bearer)
         measured = load.wrk(url, pid, script(sent, run_id, f"Bearer {token}"), connections=CONNECTIONS, seconds=seconds)

@@ -43,7 +43,7 @@ def every_call(w: World) -> list[tuple[str, str, dict[str, Any], str]]:
         ("PUT", f"{FILES}/{w.experiment}/LoggedModels/{w.model}/MLmodel", {}, "editor"),
         ("DELETE", f"{FILES}/{w.experiment}/Runs/{w.run}/artifacts/b.txt", {}, "manager"),
         ("DELETE", f"{V2}/logged-models/{w.model}", model, "manager"),
-        ("POST", f"{V2}/experiments/update", {**experiment, "new_name": "/Shared/elsewhere"}, "manager"),
+        ("POST", f"{V2}/experiments/update", {**experiment, "new_name": "/Users/ann/elsewhere"}, "manager"),
         ("POST", f"{V2}/experiments/delete", experiment, "manager"),
         ("POST", f"{V2}/experiments/restore", experiment, "manager"),
     ]
@@ -183,9 +183,11 @@ def test_pages_are_full_of_what_the_caller_may_read(world: World) -> None:
     """Every second experiment is somebody else's: the pages of the others have no holes."""
     mine: list[str] = []
     for n in range(10):
-        (world.stranger if n % 2 else world.ann)("POST", f"{V2}/experiments/create", name=f"/Shared/e{n}")
-        if n % 2:
-            mine.append(f"/Shared/e{n}")
+        who = "stranger" if n % 2 else "ann"
+        name = f"/Users/{who}/e{n}"
+        getattr(world, who)("POST", f"{V2}/experiments/create", name=name).raise_for_status()
+        if who == "stranger":
+            mine.append(name)
     seen: list[list[str]] = []
     token: str | None = None
     while token is not None or not seen:
@@ -203,16 +205,45 @@ def test_experiments_are_made_at_home_or_in_shared(world: World) -> None:
         ("/Users/stranger-2/x", False), ("/elsewhere/x", False), ("plain", False), ("/Users/stranger/../ann/x", False),
         ("/Users//stranger/x", False), ("/Shared/./x", False), ("/Shared/", False), ("/Shared/a\0b", False), ("/Shared/" + "x" * 300, False),
         ("/Users/stranger/%2e%2e/x", False),
+        ("/Users/stranger/a/b/c", True), ("/Users/stranger/a", False), ("/Users/none/x", False), ("/Workspace/Users/stranger/w", True),
+        ("/Workspace/Users/ann/w", False),
     ):  # fmt: skip
         answer = world.stranger("POST", f"{V2}/experiments/create", name=name)
         assert (answer.status_code == 200) is allowed, name
-        assert answer.status_code in (200, 400, 403), name
+        assert answer.status_code in (200, 400, 403, 409), name
 
 
-def test_a_rename_goes_only_where_the_caller_may_create(world: World) -> None:
-    for name, status in (("/Users/ann/stolen", 403), ("/Shared/../Users/ann/x", 400), ("/Shared/fine", 200)):
+def test_a_rename_stays_in_its_folder(world: World) -> None:
+    there = "/Users/ann"
+    for name, status in ((f"{there}/fine", 200), ("/Shared/x", 501), (f"{there}/../x", 400), (f"{there}/fine/", 400)):
         answer = world.manager("POST", f"{V2}/experiments/update", experiment_id=world.experiment, new_name=name)
         assert answer.status_code == status, answer.text
+    found = world.reader("GET", f"{V2}/experiments/get-by-name", experiment_name=f"{there}/fine").json()["experiment"]
+    assert (found["name"], found["experiment_id"]) == (f"{there}/fine", world.experiment)
+
+
+def test_rights_on_a_folder_hold_for_the_experiments_in_it(world: World, people: Any) -> None:
+    made = world.ann("POST", f"{V2}/experiments/create", name="/Users/ann/team/deep").json()["experiment_id"]
+    assert world.stranger("GET", f"{V2}/experiments/get", experiment_id=made).status_code == 403
+    folder = world.ann("GET", "/api/2.0/workspace/get-status", path="/Users/ann/team").json()["object_id"]
+    world.ann(
+        "PATCH", f"/api/2.0/permissions/directories/{folder}",
+        access_control_list=[{"user_name": "stranger", "permission_level": "CAN_READ"}],
+    ).raise_for_status()  # fmt: skip
+    assert world.stranger("GET", f"{V2}/experiments/get", experiment_id=made).status_code == 200
+    assert world.stranger("POST", f"{V2}/runs/create", experiment_id=made).status_code == 403
+    assert [e["name"] for e in world.stranger("POST", f"{V2}/experiments/search").json()["experiments"]] == [
+        "/Users/ann/team/deep"
+    ]
+    assert world.stranger("GET", f"{V2}/experiments/get", experiment_id=world.experiment).status_code == 403
+
+
+def test_an_experiment_goes_with_its_folder_and_leaves_its_name(world: World) -> None:
+    first = world.ann("POST", f"{V2}/experiments/create", name="/Users/ann/gone/e").json()["experiment_id"]
+    world.ann("POST", "/api/2.0/workspace/delete", path="/Users/ann/gone", recursive=True).raise_for_status()
+    assert world.ann("GET", f"{V2}/experiments/get", experiment_id=first).status_code == 404
+    second = world.ann("POST", f"{V2}/experiments/create", name="/Users/ann/gone/e").json()["experiment_id"]
+    assert second != first
 
 
 def test_an_experiment_of_the_same_name_shares_nothing_with_a_deleted_one(world: World) -> None:

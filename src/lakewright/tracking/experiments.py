@@ -1,8 +1,9 @@
 """Experiments: named collections of runs.
 
-An experiment is an object of the workspace, with permissions of its own, and a row of MLflow's `experiments` table made
-in the same transaction; what is logged into it belongs to it. Deleting only hides it: it keeps its name, its
-permissions and its runs, and can be restored.
+An experiment is an object in a folder of the workspace, with permissions of its own beside the folder's, and a row of
+MLflow's `experiments` table made in the same transaction; what is logged into it belongs to it. Deleting only hides it:
+it keeps its name, its permissions and its runs, and can be restored. Its name is its path, which the object knows; the
+row's name is a copy for MLflow's own tools.
 """
 
 from typing import Any, Literal
@@ -11,15 +12,18 @@ from pydantic import BaseModel, Field
 
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import AlreadyExists, BadState, Invalid, NotFound
+from lakewright.kernel.faults import AlreadyExists, BadState, Invalid, NotFound, NotSupported
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Api, Ask, Reply
-from lakewright.kernel.roots import IN_WORKSPACE, WORKSPACE, Root
+from lakewright.kernel.roots import IN_WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE
 from lakewright.kernel.store import Row, Tx
 from lakewright.tracking import limits, places
+from lakewright.workspace import folders
+from lakewright.workspace.folders import ITEM
 
+COLUMNS = "e.*, o.full_name AS path FROM experiments e JOIN objects o ON o.id = CAST(e.experiment_id AS TEXT)"
 Stage = Literal["active", "deleted"]
 
 
@@ -29,14 +33,23 @@ class Experiment(BaseModel):
     artifact_location: str
 
 
+def _leave(ctx: Ctx, experiment: Obj[Experiment]) -> None:
+    """Its folder is deleted: MLflow's tools see it as deleted, and its name is free again."""
+    ctx.tx.run(
+        "UPDATE experiments SET lifecycle_stage = 'deleted', name = ?, last_update_time = ? WHERE experiment_id = ?",
+        f"{folders.shown(experiment.full_name)[:200]} (removed {experiment.id})", ctx.now(), number(experiment.id),
+    )  # fmt: skip
+
+
 EXPERIMENT = Kind(
     "experiment",
     example=Experiment(artifact_location="dbfs:/databricks/mlflow-tracking/1"),
-    under=WORKSPACE,
+    under=ITEM,
     ids="number",
     separator="/",
     also_called=("experiments", "mlflowExperiment"),
 )
+EXPERIMENT.before_delete = _leave
 CAN_READ, CAN_EDIT, CAN_MANAGE = EXPERIMENT.levels("CAN_READ", "CAN_EDIT", "CAN_MANAGE")
 api = Api("mlflowExperiment", "/api/2.0/mlflow/experiments")
 
@@ -77,7 +90,7 @@ class DeleteExperimentTag(OfExperiment):
 def create(ctx: Ctx, workspace: Obj[Root], ask: CreateExperiment) -> Reply:
     """Open to everyone signed in: the path decides, below, whether the caller may make something there."""
     path = places.experiment_path(ask.name)
-    places.require_may_create(ctx, workspace, path)
+    folder = places.folder_for(ctx, path)
     if ask.artifact_location:
         places.require_governed(ctx, ask.artifact_location)
     tags = [(_tag_key(tag.key), _tag_value(tag.value)) for tag in ask.tags]
@@ -87,7 +100,7 @@ def create(ctx: Ctx, workspace: Obj[Root], ask: CreateExperiment) -> Reply:
     ctx.tx.run("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", location, experiment_id)
     _put_tags(ctx.tx, experiment_id, tags)
     spec = Experiment(artifact_location=location)
-    objects.create(ctx, EXPERIMENT, path, spec, under=workspace, id=str(experiment_id))
+    objects.create(ctx, EXPERIMENT, path.rpartition("/")[2], spec, under=folder, id=str(experiment_id))
     return {"experiment_id": str(experiment_id)}
 
 
@@ -102,8 +115,8 @@ def get_by_name(ctx: Ctx, workspace: Obj[Root], ask: ByName) -> Reply:
     a client that is told 404 goes on to create it, and is refused there."""
     missing = NotFound(f"Could not find experiment with name '{ask.experiment_name[:300]}'")
     try:
-        found = objects.find(ctx, EXPERIMENT, ask.experiment_name)
-    except NotFound:
+        found = objects.find(ctx, EXPERIMENT, folders.plain(ask.experiment_name))
+    except (NotFound, Invalid):
         raise missing from None
     if not CAN_READ.judge(ctx, found.id):
         raise missing
@@ -112,14 +125,15 @@ def get_by_name(ctx: Ctx, workspace: Obj[Root], ask: ByName) -> Reply:
 
 @api("POST", "/update", audit="updateMlflowExperiment", on=EXPERIMENT.by_id("{experiment_id}"), needs=CAN_MANAGE)
 def update(ctx: Ctx, experiment: Obj[Experiment], ask: UpdateExperiment) -> Reply:
-    """Rename it; it can be moved to where the caller may create, nowhere else."""
+    """Give it another name in its folder."""
     if row(ctx.tx, experiment.id)["lifecycle_stage"] != "active":
         raise BadState("Cannot rename a non-active experiment.")
     path = places.experiment_path(ask.new_name)
-    if path != experiment.name:
-        places.require_may_create(ctx, objects.parent(ctx, experiment), path)
+    if folders.plain(path) != experiment.full_name:
+        if folders.above(folders.plain(path)) != folders.above(experiment.full_name):
+            raise NotSupported("updateMlflowExperiment does not move an experiment to another folder yet")
         _require_free(ctx, path)
-        objects.rename(ctx, experiment, path)
+        objects.rename(ctx, experiment, path.rpartition("/")[2])
     _touch(ctx, experiment.id, "name = ?", path)
     return {}
 
@@ -171,8 +185,8 @@ def delete_tag(ctx: Ctx, experiment: Obj[Experiment], ask: DeleteExperimentTag) 
 
 
 def row(tx: Tx, experiment_id: str) -> Row:
-    """MLflow's row of the experiment."""
-    found = tx.one("SELECT * FROM experiments WHERE experiment_id = ?", number(experiment_id))
+    """MLflow's row of the experiment, with its path as `path`."""
+    found = tx.one(f"SELECT {COLUMNS} WHERE e.experiment_id = ?", number(experiment_id))
     if found is None:
         raise NotFound(f"No Experiment with id={experiment_id} exists")
     return found
@@ -208,7 +222,7 @@ def shown(tx: Tx, rows: list[Row]) -> list[dict[str, Any]]:
     return [
         {
             "experiment_id": str(each["experiment_id"]),
-            "name": each["name"],
+            "name": folders.shown(each["path"]),
             "artifact_location": each["artifact_location"],
             "lifecycle_stage": each["lifecycle_stage"],
             "creation_time": each["creation_time"],
@@ -230,15 +244,19 @@ def _insert(ctx: Ctx, path: str, location: str | None) -> int:
 
 
 def _require_free(ctx: Ctx, path: str) -> None:
-    taken = ctx.tx.one("SELECT lifecycle_stage FROM experiments WHERE name = ?", path)
+    """No experiment has the path. A row that only still says so, of one that was moved, says something else from now."""
+    taken = ctx.tx.one(f"SELECT {COLUMNS} WHERE e.name = ?", path)
     if taken is None:
         return
-    if taken["lifecycle_stage"] == "deleted":
+    if folders.shown(taken["path"]) != path:
+        _touch(ctx, str(taken["experiment_id"]), "name = ?", f"{path[:200]} (moved {taken['experiment_id']})")
+    elif taken["lifecycle_stage"] == "deleted":
         raise AlreadyExists(
             f"Experiment '{path}' already exists in deleted state. You can restore the experiment, or permanently delete"
             " the experiment to create a new one."
         )
-    raise AlreadyExists(f"Experiment '{path}' already exists.")
+    else:
+        raise AlreadyExists(f"Experiment '{path}' already exists.")
 
 
 def _touch(ctx: Ctx, experiment_id: str, assignment: str, value: str) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 from lakewright.catalog.volumes import VOLUME, WRITE
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Denied, Invalid, NotFound
+from lakewright.kernel.faults import AlreadyExists, Denied, Invalid, NotFound
 from lakewright.kernel.objects import Obj
-from lakewright.kernel.rules import MANAGE
 from lakewright.tracking import limits
+from lakewright.workspace import folders
 
 ROOT = "dbfs:/databricks/mlflow-tracking"
-SHARED = "/Shared"
 LONGEST = 120
 """Of a location: MLflow's tables have 200 characters for it and the run's part after it."""
 
@@ -35,21 +34,23 @@ def experiment_path(name: str) -> str:
     segments = name[1:].split("/")
     if not all(_PLAIN.fullmatch(part) and part == part.strip() and part.strip(".") for part in segments):
         raise Invalid(f"Got an invalid experiment name '{name[:200]}': a part of the path is empty or not plain text.")
-    return limits.at_most(name, limits.EXPERIMENT_NAME, "name")
+    return folders.shown(folders.plain(limits.at_most(name, limits.EXPERIMENT_NAME, "name")))
 
 
-def require_may_create(ctx: Ctx, workspace: Obj[Any], path: str) -> None:
-    """Everyone below /Shared, each below their own home, administrators anywhere."""
-    if may_create(path, ctx.principal.name) or MANAGE.judge(ctx, workspace.id):
-        return
-    raise Denied(
-        f"{ctx.principal.name} may make experiments below /Users/{ctx.principal.name} and {SHARED}; '{path}' needs an"
-        " administrator"
-    )
+def folder_for(ctx: Ctx, path: str) -> Obj[Any]:
+    """The folder that an experiment of this path goes into, made if need be; Denied to who does not manage the place."""
+    below_root = folders.plain(path)
+    if folders.require_making(ctx, below_root).full_name == below_root or _taken(ctx, below_root):
+        raise AlreadyExists(f"'{path}' already exists and is no experiment")
+    return folders.make_folders(ctx, folders.above(below_root))
 
 
-def may_create(path: str, name: str) -> bool:
-    return path.startswith((f"{SHARED}/", f"/Users/{name}/"))
+def _taken(ctx: Ctx, below_root: str) -> bool:
+    try:
+        objects.find(ctx, folders.ITEM, below_root)
+    except NotFound:
+        return False
+    return True
 
 
 def require_governed(ctx: Ctx, location: str) -> None:

@@ -97,8 +97,7 @@ def _search_experiments(ctx: Ctx, workspace: Obj[Root], ask: SearchExperiments) 
     page = Page(ctx, "experiments", ask, size)
     where += [among("e.lifecycle_stage", STAGES[ask.view_type]), _readable_condition(ctx, workspace)]
     found = ctx.tx.all(
-        "SELECT e.* FROM experiments e JOIN objects o ON o.id = CAST(e.experiment_id AS TEXT)"
-        f" WHERE {' AND '.join(each.text for each in where)} ORDER BY {order} LIMIT ? OFFSET ?",
+        f"SELECT {experiments.COLUMNS} WHERE {' AND '.join(each.text for each in where)} ORDER BY {order} LIMIT ? OFFSET ?",
         *(param for each in where for param in each.params), size + 1, page.offset,
     )  # fmt: skip
     return page.reply("experiments", experiments.shown(ctx.tx, found[:size]), more=len(found) > size)
@@ -219,7 +218,7 @@ def experiment_condition(each: Comparison, *, sole: bool) -> Sql:
             )
         case "attribute" if name.key == "name":
             allow(each, TEXTS)
-            return compared("e.name", each, sole=sole)
+            return compared("('/' || o.full_name)", each, sole=sole)
         case "attribute" if name.key == "experiment_id":
             allow(each, {"=", "!="} | LISTS)
             return compared("CAST(e.experiment_id AS TEXT)", each, sole=sole)
@@ -261,7 +260,7 @@ def run_order(orders: list[Order]) -> tuple[Sql, str]:
 
 
 def experiment_order(orders: list[Order]) -> str:
-    columns = {"name": "e.name", "experiment_id": "e.experiment_id", **EXPERIMENT_NUMBERS}
+    columns = {"name": "o.full_name", "experiment_id": "e.experiment_id", **EXPERIMENT_NUMBERS}
     terms: list[str] = []
     for order in orders:
         if order.name.entity != "attribute" or order.name.key not in columns:
