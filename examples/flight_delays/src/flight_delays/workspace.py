@@ -86,10 +86,13 @@ def set_task_value(key: str, value: str) -> None:
     call("POST", "/api/2.2/jobs/runs/task-values", {"key": key, "value": value})
 
 
-def download_folder(folder: str, into: Path) -> list[str]:
-    """Copies the files of a volume's folder here, through the Files API, and answers their names."""
+def list_folder(folder: str) -> list[dict[str, Any]]:
+    """The files of a volume's folder: path, size and time of each."""
     listed = call("GET", f"/api/2.0/fs/directories{folder}")
-    paths = sorted(one["path"] for one in listed.get("contents", []) if not one.get("is_directory"))
+    return [one for one in listed.get("contents", []) if not one.get("is_directory")]
+
+
+def download(paths: list[str], into: Path) -> None:
+    """Copies files of a volume here, through the Files API."""
     for path in paths:
         (into / Path(path).name).write_bytes(request("GET", "/api/2.0/fs/files" + urllib.parse.quote(path)))
-    return [Path(path).name for path in paths]
