@@ -423,6 +423,32 @@ def test_others_in_this_process_read_and_write_as_a_principal(lake: Desk, ann: D
     assert governed.write(as_(lake), "main.air.flights", pa.table({"id": [5], "origin": ["LGA"]})) == 2
 
 
+def test_history_shows_ones_own_and_what_one_monitors(lake: Desk, ann: Desk, bob: Desk) -> None:
+    from databricks.sdk.service.sql import QueryFilter, QueryStatus
+
+    ann.rows("SELECT 'from ann'")
+    bob.refused("SELECT * FROM main.air.flights")
+    mine = ann.client.query_history.list(max_results=1000).res
+    assert {q.user_name for q in mine} == {"ann"}
+    assert (mine[0].query_text, mine[0].status) == ("SELECT 'from ann'", QueryStatus.FINISHED)
+    assert {q.user_name for q in lake.client.query_history.list(max_results=1000).res} == {"admin", "ann", "bob"}
+    failed = lake.client.query_history.list(
+        filter_by=QueryFilter(statuses=[QueryStatus.FAILED], warehouse_ids=[lake.warehouse])
+    ).res
+    assert [q.user_name for q in failed] == ["bob"]
+    first = lake.client.query_history.list(max_results=2)
+    second = lake.client.query_history.list(max_results=2, page_token=first.next_page_token)
+    assert not {q.query_id for q in first.res} & {q.query_id for q in second.res}
+    with pytest.raises(DatabricksError):
+        ann.client.query_history.list(max_results=2, page_token=first.next_page_token)
+
+
+def test_a_statement_that_takes_too_long_is_stopped(lake: Desk, server: Any) -> None:
+    server.platform.settings.sql.statement_seconds = 0.5
+    found = lake.run("SELECT count(*) FROM range(100000000) a CROSS JOIN range(100000) b WHERE a.id % 7 = b.id % 11")
+    assert found.status.state == StatementState.CANCELED
+
+
 def test_statements_queue_for_slots(server: Any) -> None:
     import threading
 

@@ -62,6 +62,8 @@ class SqlSettings(BaseModel):
         default=4096, description="Most memory one SQL statement may use before it spills or fails, MB."
     )
     threads: int = Field(default=2, description="Threads one SQL statement works with.")
+    statement_seconds: float = Field(default=3600.0, description="A SQL statement that runs longer is stopped.")
+    result_mb: int = Field(default=10_240, description="Largest result of a SQL statement that is kept, MB.")
 
 
 class Settings(BaseSettings):

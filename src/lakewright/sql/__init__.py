@@ -1,10 +1,10 @@
 """SQL over governed tables: parse, authorise, rewrite, run."""
 
 from lakewright.kernel.platform import Platform
-from lakewright.sql import doors, statements, warehouses
+from lakewright.sql import doors, history, statements, warehouses
 from lakewright.sql.pool import Pool
 
-__all__ = ["doors", "install", "statements", "warehouses"]
+__all__ = ["doors", "history", "install", "statements", "warehouses"]
 
 
 def install(platform: Platform) -> None:

@@ -145,17 +145,22 @@ def _dialect() -> Any:
         return self.binary(e, sign)
 
     def days(self: Any, e: Any) -> str:
-        unit = str(e.args.get("unit") or "DAY").upper()
-        return f"dbx_date(dbx_date({self.sql(e, 'this')}) + to_{unit.lower().rstrip('s')}s(CAST({self.sql(e, 'expression')} AS INTEGER)))"
+        unit = _word(e.args.get("unit") or "DAY").rstrip("s")
+        return f"dbx_date(dbx_date({self.sql(e, 'this')}) + to_{unit}s(CAST({self.sql(e, 'expression')} AS INTEGER)))"
 
     def timestamp_add(self: Any, e: Any) -> str:
-        unit = str(e.args.get("unit") or "DAY").lower().rstrip("s")
+        unit = _word(e.args.get("unit") or "DAY").rstrip("s")
         return (
             f"(CAST({self.sql(e, 'this')} AS TIMESTAMPTZ) + to_{unit}s(CAST({self.sql(e, 'expression')} AS INTEGER)))"
         )
 
+    def between(self: Any, e: Any) -> str:
+        """Whole units that have passed, where DuckDB's date_diff counts the boundaries crossed."""
+        start, end = self.sql(e, "expression"), self.sql(e, "this")
+        return f"date_sub('{_word(e.args['unit'])}', CAST({start} AS TIMESTAMPTZ), CAST({end} AS TIMESTAMPTZ))"
+
     def extract(self: Any, e: Any) -> str:
-        unit = str(e.this).upper()
+        unit = _word(e.this).upper()
         if unit in ("DOW", "DAYOFWEEK"):
             return f"(dayofweek(dbx_date({self.sql(e, 'expression')})) + 1)"
         if unit in ("DOW_ISO", "DAYOFWEEK_ISO"):
@@ -227,12 +232,7 @@ def _dialect() -> Any:
                 exp.MonthsBetween: lambda self, e: (
                     f"dbx_months_between({self.sql(e, 'this')}, {self.sql(e, 'expression')})"
                 ),
-                exp.TimestampDiff: lambda self, e: (
-                    f"date_sub('{e.args['unit'].name.lower()}', CAST({self.sql(e, 'expression')} AS TIMESTAMPTZ), CAST({self.sql(e, 'this')} AS TIMESTAMPTZ))"
-                    if e.args["unit"].name.upper()
-                    in ("DAY", "HOUR", "MINUTE", "SECOND", "WEEK", "MONTH", "QUARTER", "YEAR")
-                    else ""
-                ),
+                exp.TimestampDiff: between,
                 exp.DateTrunc: lambda self, e: (
                     f"CAST(date_trunc({_unit_text(e)}, dbx_date({self.sql(e, 'this')})) AS DATE)"
                 ),
@@ -276,6 +276,14 @@ def _has_rows(e: Any) -> bool:
     from sqlglot import exp
 
     return isinstance(e, exp.Query | exp.Tuple | exp.Subquery | exp.Array)
+
+
+def _word(node: Any) -> str:
+    """A unit, which goes into the text as it is and therefore must be a word."""
+    word = str(node if isinstance(node, str) else node.name).lower()
+    if not word.replace("_", "").isalpha() or not word.isascii():
+        raise ValueError("a unit that is not a word")
+    return word
 
 
 def _unit_text(e: Any) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakewright.catalog import types
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Invalid, NotFound
+from lakewright.kernel.faults import Invalid, NotFound, TooLarge
 from lakewright.sql import shapes
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ LINK_MS = 900_000
 
 @dataclass(frozen=True)
 class Limits:
+    """What the caller wants at most, and what may be kept at all."""
+
     rows: int | None
     bytes: int | None
+    kept_bytes: int
 
 
 def folder(ctx: Ctx, statement: str) -> Path:
@@ -47,7 +50,11 @@ def store(at: Path, reader: pa.RecordBatchReader, limits: Limits) -> dict[str, A
     chunks: list[dict[str, int]] = []
     state = {"truncated": False}
     offset = 0
+    size = 0
     for rows in _chunked(_limited(reader, limits, state)):
+        size += sum(b.nbytes for b in rows)
+        if size > limits.kept_bytes:
+            raise TooLarge("[RESULT_TOO_LARGE] The result is larger than this installation keeps")
         path = at / f"{len(chunks)}.arrow"
         with pa.OSFile(str(path), "wb") as out, pa.ipc.new_stream(out, reader.schema) as writer:
             for batch in rows:

@@ -217,7 +217,7 @@ class Rewriter:
             if table.meta.get(TARGET):
                 self.scans[scan].with_places = True
             single = isinstance(select, exp.Select) and len(list(_sources(select))) == 1
-            if not alias.args.get("columns"):
+            if not alias.args.get("columns") and not table.args.get("pivots"):  # a pivot renames what WHERE speaks of
                 conditions = _conditions(select.args.get("where")) if isinstance(select, exp.Select) else []
                 masked = set(relation.masks)
                 self.scans[scan].tests += self._tests(

@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 import re
+import threading
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import uuid4
@@ -180,6 +181,9 @@ def _submit(ctx: Ctx, warehouse: Obj[Warehouse], ask: Execute) -> Job:
 
 def _run(ctx: Ctx, job: Job, warehouse: Obj[Warehouse], ask: Execute, constants: dict[str, Any]) -> None:
     """On the statement's own thread. Whatever happens is written down before anybody is told that it ended."""
+    late = threading.Timer(ctx.settings.sql.statement_seconds, job.running.stop)
+    late.daemon = True
+    late.start()
     try:
         if job.running.stopped:
             raise duckdb.Stopped
@@ -192,7 +196,7 @@ def _run(ctx: Ctx, job: Job, warehouse: Obj[Warehouse], ask: Execute, constants:
         desk = statement.Desk(ctx, ask.catalog, ask.schema_, constants, job.running, _limits(ctx, warehouse.spec))
         found = statement.run(desk, ask.statement)
         try:
-            limits = results.Limits(ask.row_limit, ask.byte_limit)
+            limits = results.Limits(ask.row_limit, ask.byte_limit, ctx.settings.sql.result_mb * 2**20)
             manifest = results.store(results.folder(ctx, job.id), found.reader, limits)
         finally:
             found.close()
@@ -212,6 +216,8 @@ def _run(ctx: Ctx, job: Job, warehouse: Obj[Warehouse], ask: Execute, constants:
             stopped=job.running.stopped,
             fault=Fault(f"The statement failed: {type(error).__name__}"),
         )
+    finally:
+        late.cancel()
 
 
 def _limits(ctx: Ctx, spec: Warehouse) -> duckdb.Limits:

@@ -18,7 +18,7 @@ from lakewright.sql import dialect
 if TYPE_CHECKING:
     from sqlglot import exp
 
-LARGEST_TEXT = 1_000_000
+LARGEST_TEXT = 256_000
 MOST_NODES = 50_000
 OURS = "__lw_"
 """Prefix of names that only the rewriter may use."""
