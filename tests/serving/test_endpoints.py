@@ -76,6 +76,16 @@ def test_an_endpoint_answers_in_every_shape_and_says_which_version_did(server, p
         ask(client, dataframe_records=[{"distance": 1.0}])
 
 
+def test_a_custom_python_model_runs_confined_with_its_parameters(server, people, shelf, ledger):
+    shelf.put("main.ml.delay", 4, "custom")
+    ann = people.person("ann")
+    create(ann.client, "delays", 4)
+    body = {"dataframe_records": [{"text": "hey"}], "params": {"mark": "?"}}
+    headers = {"authorization": f"Bearer {ann.token}"}
+    answer = httpx.post(f"{server.url}/serving-endpoints/delays/invocations", json=body, headers=headers, timeout=60)
+    assert answer.json() == {"predictions": ["hey?"]}
+
+
 def test_mlflows_deployments_client_asks_it(server, people, shelf, ledger, monkeypatch):
     from mlflow.deployments import get_deploy_client
 

@@ -6,7 +6,7 @@ Usable with no server: Arrow in, rows out. The names of the rows' columns are th
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,8 @@ INTERVALS = {"5 minutes": "5 minutes", "30 minutes": "30 minutes", "1 hour": "1 
              "1 month": "1 month", "1 year": "1 year"}  # fmt: skip
 ALL_MODELS = "*"
 MOST_WINDOWS = 30
+LATE = timedelta(hours=1)
+"""Rows may arrive so long after their window: until then it is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -339,7 +341,7 @@ def _arrow(rows: Sequence[dict[str, Any]], fields: list[tuple[str, Any]]) -> Any
 
 
 def ended_by(windows: Sequence[Window], at: int) -> int:
-    """Up to when (ms) nothing can be added any more: the end of the last window that is over."""
-    now = datetime.fromtimestamp(at / 1000, UTC)
-    over = [window.end for window in windows if window.end <= now]
+    """Up to when (ms) nothing is added any more: the end of the last window that has been over for a while."""
+    settled = datetime.fromtimestamp(at / 1000, UTC) - LATE
+    over = [window.end for window in windows if window.end <= settled]
     return int(max(over).timestamp() * 1000) if over else 0
