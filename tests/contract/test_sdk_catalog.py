@@ -402,8 +402,9 @@ def test_an_external_table_needs_a_location_that_is_open_to_its_maker(people, ma
     grant(people.admin, SecurableType.EXTERNAL_LOCATION, "landing", "bob", P.CREATE_EXTERNAL_TABLE)
     with pytest.raises(PermissionDenied):
         create(at=f"file://{tmp_path}/elsewhere")
-    with pytest.raises(BadRequest):
-        create(at=f"file://{landing}/../elsewhere")
+    for strange in ("/../elsewhere", "/*/t", "/{t,u}", "/$HOME", "/%2e%2e/x", "/t?x=1", "/t#x", "//t"):
+        with pytest.raises(BadRequest):
+            create(at=f"file://{landing}{strange}")
     assert create().table_type == TableType.EXTERNAL
     for overlapping in (f"file://{landing}/t", f"file://{landing}/t/inner", f"file://{landing}"):
         with pytest.raises(ResourceAlreadyExists):

@@ -152,6 +152,7 @@ def covering(ctx: Ctx, path: Path, right: Rule) -> Obj[ExternalLocation]:
 def claim(ctx: Ctx, path: Path, right: Rule) -> None:
     """Let a new table or volume have `path`, or say why not: no right, a link on the way, or somebody is there."""
     covering(ctx, path, right)
+    _literal(path)
     if Path(os.path.realpath(path)) != path:
         raise Invalid(f"'{places.url(path)}' leads through a link")
     if occupants(ctx, path):
@@ -177,10 +178,17 @@ def allow(path: Path, roots: list[Path], data_dir: Path) -> None:
     if not any(places.within(path, Path(os.path.realpath(root))) for root in roots):
         allowed = ", ".join(str(root) for root in roots) or "none: set LAKEWRIGHT_STORAGE__EXTERNAL_ROOTS"
         raise Denied(f"'{path}' is outside the folders this server may open ({allowed})")
+    _literal(path)
     if Path(os.path.realpath(path)) != path:
         raise Invalid(f"'{path}' leads through a link")
     if places.overlap(path, data_dir):
         raise Denied(f"'{path}' overlaps the server's own data")
+
+
+def _literal(path: Path) -> None:
+    """Engines read some signs as patterns: a table at `/landing/*` would be a table of everybody's files."""
+    if bad := next((c for c in str(path) if c in "*?[]{}$\\" or ord(c) < 32), None):
+        raise Invalid(f"a location may not contain {bad!r}")
 
 
 def withheld(full_name: str) -> Denied:
