@@ -1,9 +1,13 @@
 """One way to production: carded, gated, approved by somebody else, released."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from conftest import MODEL, good_files
 from databricks.sdk.errors import (
     BadRequest,
+    DatabricksError,
     InvalidParameterValue,
     InvalidState,
     NotFound,
@@ -14,6 +18,7 @@ from databricks.sdk.errors import (
 from lakewright.identity.service_principals import SERVICE_PRINCIPAL
 from lakewright.kernel import grants, objects
 from lakewright.models import release
+from lakewright.models.sweeping import sweep
 
 LEGACY = "/api/2.0/mlflow/unity-catalog"
 UC = "/api/2.1/unity-catalog"
@@ -476,3 +481,92 @@ def test_the_owner_on_a_card_is_somebody(world):
         world.ann.do("PATCH", f"{LW}/cards/{MODEL}", owner="nobody@nowhere")
     with pytest.raises(InvalidParameterValue, match="a person or a group"):
         world.ann.do("PATCH", f"{LW}/cards/{MODEL}", owner=world.trainer.name)
+
+
+def serving(world, *parts):
+    """What an endpoint's fleet says when a configuration takes over."""
+    who = world.trainer.id
+    world.platform.transact(lambda ctx: release.goes_live(ctx, "endpoint:delays", list(parts)), principal=who)
+
+
+def test_traffic_of_an_endpoint_is_in_the_history_with_who_approved(world):
+    first = world.champion()
+    world.platform.clock.advance(60)
+    serving(world, (MODEL, first, 1.0))
+    world.platform.clock.advance(60)
+    second = world.releasable("r2", champion=1, comparison=better())
+    world.approve(world.request(second))
+    serving(world, (MODEL, first, 0.9), (MODEL, second, 0.1))
+    world.platform.clock.advance(60)
+    serving(world, (MODEL, first, 0.9), (MODEL, second, 0.1))
+    told = world.trainer.do("GET", f"{LW}/releases/{MODEL}/history")["history"]
+    shown = [
+        (h["version"], h["share"], h["live_until"] is None, h["approved_by"]) for h in told if "endpoint" in h["target"]
+    ]
+    assert sorted(shown) == [(1, 0.9, True, ["bob"]), (1, 1.0, False, ["bob"]), (2, 0.1, True, ["bob"])]
+    with pytest.raises(InvalidState, match="is live at endpoint:delays"):
+        world.people.admin.client.model_versions.delete(MODEL, second)
+    serving(world)
+    told = world.trainer.do("GET", f"{LW}/releases/{MODEL}/history")["history"]
+    assert all(h["live_until"] for h in told if "endpoint" in h["target"])
+
+
+def test_files_of_a_deleted_version_go_after_their_days(world):
+    version = world.version()
+    folder = world.folder(version)
+    world.trainer.client.model_versions.delete(MODEL, version)
+    sweep(world.platform)
+    assert folder.is_dir()
+    world.platform.clock.advance(8 * 24 * 3600)
+    sweep(world.platform)
+    assert not folder.exists()
+
+
+# ---- at the same time
+
+
+def together(*acts):
+    """The acts at once, each in its own thread; what each answered or was refused with."""
+    gate = threading.Barrier(len(acts))
+
+    def run(act):
+        gate.wait()
+        try:
+            return act()
+        except DatabricksError as refused:
+            return refused
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+def test_one_person_approving_twice_at_once_is_one_approval(world):
+    named(world, approvers=["bob", "eve"], approvals=2)
+    approval = world.request(world.releasable())
+    told = together(*[lambda: world.approve(approval)] * 4)
+    assert sum(isinstance(t, dict) for t in told) == 1
+    assert world.bob.do("GET", f"{LW}/approvals/{approval}")["state"] == "PENDING"
+
+
+def test_of_two_releases_at_once_one_wins(world):
+    first, second = world.releasable("r1"), world.releasable("r2")
+    approvals = [world.request(first), world.request(second)]
+    for approval in approvals:
+        world.approve(approval)
+    told = together(*[lambda a=a: world.release(a) for a in approvals])
+    assert sorted(isinstance(t, dict) for t in told) == [False, True]
+    assert world.alias() == next(t["version"] for t in told if isinstance(t, dict))
+
+
+def test_versions_registered_at_once_have_numbers_of_their_own(world):
+    for i in range(6):
+        world.run(f"r{i}", world.trainer)
+    made = together(
+        *[
+            lambda i=i: world.trainer.do(
+                "POST", f"{LEGACY}/model-versions/create", name=MODEL, source=f"models:/m-r{i}"
+            )
+            for i in range(6)
+        ]
+    )
+    assert sorted(int(m["model_version"]["version"]) for m in made) == [1, 2, 3, 4, 5, 6]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class Shelf:
         self.root = root
         self.released: set[tuple[str, int]] = set()
         self.places: dict[tuple[str, int], Path] = {}
+        self.live: dict[str, list[tuple[str, int, float]]] = {}
 
     def put(self, model: str, version: int, directory: str) -> None:
         self.places[model, version] = self.root / directory
@@ -117,6 +118,9 @@ class Shelf:
 
     def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
         return Verdict((model, version) in self.released, f"version {version} of {model} has not been approved")
+
+    def goes_live(self, ctx: Ctx, endpoint: str, shares: Sequence[tuple[str, int, float]]) -> None:
+        self.live[endpoint] = list(shares)
 
     def files(self, ctx: Ctx, model: str, version: int) -> Files:
         return Files(self.places[model, version])

@@ -11,6 +11,7 @@ from lakewright.models import (
     policies,
     registered,
     release,
+    sweeping,
     transfers,
     versions,
 )
@@ -25,6 +26,6 @@ def install(platform: Platform) -> None:
 
 
 __all__ = [
-    "aliases", "approvals", "cards", "gates", "install", "mlflow_api", "policies", "registered", "release", "transfers",
-    "versions",
+    "aliases", "approvals", "cards", "gates", "install", "mlflow_api", "policies", "registered", "release", "sweeping",
+    "transfers", "versions",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """What was live when: which version, where, with what share, who moved it, who approved it, and why."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -13,39 +14,69 @@ from lakewright.kernel.objects import Obj
 DAY_MS = 86_400_000
 
 
+@dataclass(frozen=True)
+class Part:
+    """A version's part of the traffic at a target."""
+
+    model: Obj[Any]
+    version: int
+    share: float
+    approval_id: str | None = None
+    approved_by: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, float]:
+        return self.model.id, self.version, self.share
+
+
 def went_live(
     ctx: Ctx,
     model: Obj[Any],
     version: int,
     target: str,
     *,
-    share: float = 1.0,
     approval_id: str | None = None,
     approved_by: Sequence[str] = (),
     reason: str = "",
 ) -> None:
-    """`version` is live at `target` from now on: an alias (`alias:champion`) or an endpoint (`endpoint:delays`).
+    """`version` is what an alias (`alias:champion`) means from now on; what it meant before ends."""
+    ended(ctx, model, target)
+    _insert(ctx, Part(model, version, 1.0, approval_id, tuple(approved_by)), target, reason)
 
-    What was live there before ends now, unless `share` is less than 1: traffic is then split, and `ended` ends a part.
-    """
-    if share >= 1.0:
-        ended(ctx, model, target)
+
+def _insert(ctx: Ctx, part: Part, target: str, reason: str) -> None:
+    model, version = part.model, part.version
     ctx.tx.run(
         "INSERT INTO registry_deployments (id, model_id, full_name, version, target, share, live_from, live_until,"
         " moved_by, approval_id, approved_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?)",
-        str(uuid4()), model.id, model.full_name, version, target, share, ctx.now(), ctx.principal.id, approval_id,
-        orjson.dumps(list(approved_by)).decode(), reason,
+        str(uuid4()), model.id, model.full_name, version, target, part.share, ctx.now(), ctx.principal.id,
+        part.approval_id, orjson.dumps(list(part.approved_by)).decode(), reason,
     )  # fmt: skip
     ctx.emit("models.live", model.id, {"full_name": model.full_name, "version": version, "target": target})
 
 
-def ended(ctx: Ctx, model: Obj[Any], target: str, version: int | None = None) -> None:
-    """Nothing of this model (or this version of it) is live at the target any longer."""
-    only = "" if version is None else f" AND version = {int(version)}"
+def ended(ctx: Ctx, model: Obj[Any], target: str) -> None:
+    """Nothing of this model is live at the target any longer."""
     ctx.tx.run(
-        f"UPDATE registry_deployments SET live_until = ? WHERE model_id = ? AND target = ? AND live_until IS NULL{only}",
+        "UPDATE registry_deployments SET live_until = ? WHERE model_id = ? AND target = ? AND live_until IS NULL",
         ctx.now(), model.id, target,
     )  # fmt: skip
+
+
+def traffic(ctx: Ctx, target: str, parts: Sequence[Part], reason: str = "") -> None:
+    """From now on the target (`endpoint:delays`) is answered by exactly these; what goes on unchanged is left alone."""
+    going_on: set[tuple[str, int, float]] = set()
+    for row in ctx.tx.all(
+        "SELECT id, model_id, version, share FROM registry_deployments WHERE target = ? AND live_until IS NULL", target
+    ):
+        key = (str(row["model_id"]), int(row["version"]), float(row["share"]))
+        if any(part.key == key for part in parts):
+            going_on.add(key)
+        else:
+            ctx.tx.run("UPDATE registry_deployments SET live_until = ? WHERE id = ?", ctx.now(), row["id"])
+    for part in parts:
+        if part.key not in going_on:
+            _insert(ctx, part, target, reason)
 
 
 def live(ctx: Ctx, model_id: str, version: int | None = None) -> list[str]:

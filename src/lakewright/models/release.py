@@ -1,5 +1,6 @@
 """Releases: an approved version goes live, and what may be served is decided in one place."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lakewright.catalog.schemas import REACH
@@ -102,12 +103,27 @@ def _card_lacks(ctx: Ctx, model: Obj[Any], version: versions.Version, kept: gate
     return ["a gate run that filled it"] if kept is None else approvals.card_lacks(ctx, model, version, kept)
 
 
+def goes_live(ctx: Ctx, target: str, shares: Sequence[tuple[str, int, float]], reason: str = "") -> None:
+    """For the history: from now on the target is answered by these versions (name, number, share of the traffic)."""
+    parts: list[history.Part] = []
+    for full_name, number, share in shares:
+        model = objects.find(ctx, REGISTERED_MODEL, names.checked(full_name))
+        by = _approval_of(ctx, model, versions.of(ctx, model, number))
+        voters = tuple(v.principal for v in by.spec.votes if v.decision == "approve") if by else ()
+        parts.append(history.Part(model, number, share, by.id if by else None, voters))
+    history.traffic(ctx, target, parts, reason)
+
+
 def _is_approved(ctx: Ctx, model: Obj[Any], version: versions.Version) -> bool:
+    return _approval_of(ctx, model, version) is not None
+
+
+def _approval_of(ctx: Ctx, model: Obj[Any], version: versions.Version) -> Obj[Approval] | None:
     """Approved and still about this, or released already: then only other files would make it another version."""
-    return any(
-        approvals.standing(ctx, a) in ("APPROVED", "RELEASED") and a.spec.files == version.digest
-        for a in approvals.of_version(ctx, model, version.version)
-    )
+    for approval in approvals.of_version(ctx, model, version.version):
+        if approval.spec.files == version.digest and approvals.standing(ctx, approval) in ("APPROVED", "RELEASED"):
+            return approval
+    return None
 
 
 def is_protected(ctx: Ctx, model: Obj[Any], alias: str) -> bool:

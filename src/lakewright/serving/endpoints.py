@@ -62,6 +62,11 @@ class Config(BaseModel):
     """Who asked for it, by id: they must be allowed to serve these models when it takes effect, too."""
     asked_at: int = 0
 
+    def traffic(self) -> list[tuple[str, int, float]]:
+        """Each version and its share; one without any is only kept warm."""
+        percent = {share.entity: share.percent for share in self.shares}
+        return [(e.model, e.version, percent.get(e.name, 0) / 100) for e in self.entities]
+
 
 class Endpoint(BaseModel):
     config: Config | None = None
@@ -218,6 +223,7 @@ def patch_tags(ctx: Ctx, endpoint: Obj[Endpoint], ask: PatchTags) -> Reply:
 @api("DELETE", "/{name}", audit="deleteServingEndpoint", on=BY_NAME, needs=CAN_MANAGE)
 def delete(ctx: Ctx, endpoint: Obj[Endpoint], ask: Named) -> Reply:
     objects.delete(ctx, endpoint)
+    ctx.the(Releases).goes_live(ctx, endpoint.name, [])
     ctx.emit(CHANGED, endpoint.id, {"name": endpoint.name, "deleted": True})
     return {}
 

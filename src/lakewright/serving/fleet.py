@@ -178,6 +178,7 @@ class Fleet:
                     endpoints.check_servable(ctx.as_principal(config.author), entity)
             except Fault as fault:
                 return objects.update(ctx, now, pending=None, failed=config, failure=str(fault))
+            ctx.the(Releases).goes_live(ctx.as_principal(config.author), now.name, config.traffic())
             ctx.emit("serving_endpoint_live", now.id, {"name": now.name, "config_version": config.version})
             return objects.update(ctx, now, config=config, pending=None, failed=None, failure="")
 

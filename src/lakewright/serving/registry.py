@@ -1,5 +1,7 @@
 """Models of the catalog as serving sees them: released by the registry's rules, and the caller's to execute."""
 
+from collections.abc import Sequence
+
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import NotFound
@@ -23,6 +25,9 @@ class Registry:
             return release.servable(ctx, found.full_name, version)
         except NotFound as missing:
             return Verdict(False, str(missing))
+
+    def goes_live(self, ctx: Ctx, endpoint: str, shares: Sequence[tuple[str, int, float]]) -> None:
+        release.goes_live(ctx, f"endpoint:{endpoint}", shares)
 
     def files(self, ctx: Ctx, model: str, version: int) -> Files:
         found = objects.find(ctx, REGISTERED_MODEL, names.checked(model))

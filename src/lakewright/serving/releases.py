@@ -3,6 +3,7 @@
 A Protocol, because models come from the registry but a test's models come from a shelf.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -20,6 +21,10 @@ class Files:
 class Releases(Protocol):
     def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
         """Whether the caller may put this version on an endpoint: released, and theirs to execute."""
+        ...
+
+    def goes_live(self, ctx: Ctx, endpoint: str, shares: Sequence[tuple[str, int, float]]) -> None:
+        """For the history of what was live: from now on the endpoint is answered by these versions."""
         ...
 
     def files(self, ctx: Ctx, model: str, version: int) -> Files:
