@@ -570,3 +570,16 @@ def test_versions_registered_at_once_have_numbers_of_their_own(world):
         ]
     )
     assert sorted(int(m["model_version"]["version"]) for m in made) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_history_is_a_table(world):
+    world.champion()
+    client = world.people.admin.client
+    warehouse = client.warehouses.create(name="w").result().id
+    sql = "SELECT version, target, approved_by, live_until FROM system.mlops.deployment_history WHERE model_name = 'main.ml.flights'"
+    told = client.statement_execution.execute_statement(sql, warehouse, wait_timeout="50s")
+    assert told.result is not None, told.status
+    assert told.result.data_array == [["1", "alias:champion", '["bob"]', None]]
+    refused = world.eve.client.statement_execution
+    with pytest.raises(PermissionDenied):
+        refused.execute_statement(sql, warehouse, wait_timeout="50s")

@@ -10,6 +10,7 @@ import orjson
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import BadState
 from lakewright.kernel.objects import Obj
+from lakewright.sql import virtual
 
 DAY_MS = 86_400_000
 
@@ -121,11 +122,15 @@ def _called(model: Obj[Any], version: int | None) -> str:
     return f"model '{model.full_name}'" if version is None else f"version {version} of '{model.full_name}'"
 
 
-def rows(ctx: Ctx, model_id: str | None = None) -> list[dict[str, Any]]:
-    """The history, oldest first, for `system.mlops.deployment_history`."""
-    only, params = ("", []) if model_id is None else (" WHERE model_id = ?", [model_id])
-    found = ctx.tx.all(f"SELECT * FROM registry_deployments{only} ORDER BY live_from, id", *params)
+def of_model(ctx: Ctx, model_id: str) -> list[dict[str, Any]]:
+    """A model's history, oldest first."""
+    found = ctx.tx.all("SELECT * FROM registry_deployments WHERE model_id = ? ORDER BY live_from, id", model_id)
     return [show(ctx, dict(row)) for row in found]
+
+
+def everywhere(ctx: Ctx) -> list[dict[str, Any]]:
+    """The history of every model, for `system.mlops.deployment_history`."""
+    return [show(ctx, dict(row)) for row in ctx.tx.all("SELECT * FROM registry_deployments ORDER BY live_from, id")]
 
 
 def show(ctx: Ctx, row: dict[str, Any]) -> dict[str, Any]:
@@ -136,3 +141,17 @@ def show(ctx: Ctx, row: dict[str, Any]) -> dict[str, Any]:
         "moved_by": ctx.name_of(row["moved_by"]), "approval_id": row["approval_id"],
         "approved_by": [ctx.name_of(p) for p in approvers], "reason": row["reason"],
     }  # fmt: skip
+
+
+COLUMNS = (
+    ("model_id", "string"), ("model_name", "string"), ("version", "bigint"), ("target", "string"), ("share", "double"),
+    ("live_from", "timestamp"), ("live_until", "timestamp"), ("moved_by", "string"), ("approval_id", "string"),
+    ("approved_by", "array<string>"), ("reason", "string"),
+)  # fmt: skip
+
+virtual.table(
+    "system.mlops.deployment_history",
+    COLUMNS,
+    everywhere,
+    comment="Which version was live where and when, and who said so.",
+)

@@ -69,7 +69,7 @@ def roll_back(ctx: Ctx, model: Obj[RegisteredModel], ask: RollBack) -> Reply:
 
 @api("GET", "/{model}/history", audit="getDeploymentHistory", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get_history(ctx: Ctx, model: Obj[RegisteredModel], ask: OfModel) -> Reply:
-    return {"history": history.rows(ctx, model.id)}
+    return {"history": history.of_model(ctx, model.id)}
 
 
 @api("GET", "/{model}/versions/{version}/servable", audit="getServable", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
