@@ -160,6 +160,12 @@ HOSTILE = [
     "SELECT ai_query('m', ssn) FROM emp", "SELECT http_request('http://x') FROM emp", "SELECT java_method('a', 'b')", "SELECT reflect('a', 'b')",
     "SELECT secret('a', 'b')", "SELECT * FROM m.s.emp.files", "SELECT * FROM a.b.c.d", "SELECT * FROM secret@v0", "SELECT * FROM emp@v0",
     "SELECT dbx_whole(1)", "SELECT error(ssn) FROM emp",
+    "SELECT * FROM range((SELECT count(*) FROM secret))", "SELECT extract(`year FROM d), (SELECT x FROM secret), (extract(day` FROM DATE'2020-01-01')",
+    "SELECT timestampadd(`day); DROP TABLE x; --`, 1, DATE'2020-01-01')", "SELECT * FROM emp WHERE name IN (TABLE secret)", "SELECT emp.* REPLACE ((SELECT x FROM secret) AS name) FROM emp",
+    "SELECT COLUMNS('.*') FROM emp", "SELECT * FROM emp ASOF JOIN secret ON true", "SELECT * FROM emp POSITIONAL JOIN secret", "SELECT #4 FROM emp",
+    "SELECT * FROM (PIVOT secret ON x)", "SELECT * FROM unnest((SELECT array_agg(x) FROM secret))", "SELECT explode((SELECT collect_list(x) FROM secret))",
+    "WITH RECURSIVE r AS (SELECT x FROM secret UNION ALL SELECT x FROM r) SELECT * FROM r", "SELECT * FROM emp e, secret s WHERE e.name = s.x", "SELECT * FROM secret TABLESAMPLE (50 PERCENT)",
+    "SELECT m.s.secret.x FROM emp", "SELECT secret.x FROM emp", "SELECT emp.ssn FROM emp AS e", "SELECT * FROM emp VERSION AS OF (SELECT 0 FROM secret)",
     # other statements
     "ATTACH '/tmp/x' AS y", "COPY emp TO '/tmp/x'", "INSTALL httpfs", "LOAD httpfs", "SET x = 1", "RESET x", "PRAGMA database_list", "CALL x()",
     "EXPLAIN SELECT * FROM emp", "EXPLAIN ANALYZE SELECT * FROM emp", "DESCRIBE DETAIL emp", "EXPORT DATABASE '/tmp/x'", "USE x",

@@ -9,6 +9,7 @@ macros that follow the type of what they are given. `tests/sql/test_dialect.py` 
 # pyright: basic
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,12 @@ CASTS = {
     "bigint": "BIGINT", "smallint": "SMALLINT", "tinyint": "TINYINT", "float": "FLOAT", "boolean": "BOOLEAN",
     "binary": "BLOB", "decimal": "DECIMAL(10, 0)", "int": "INT", "double": "DOUBLE", "string": "TEXT", "date": "DATE",
 }  # fmt: skip
+
+
+def macros(text: str) -> list[str]:
+    """Those that the rendered text calls: each costs half a millisecond to define."""
+    called = set(re.findall(r"\bdbx_\w+", text))
+    return [m for m in MACROS if m.split("(")[0].split()[-1] in called]
 
 
 def parse(sql: str) -> exp.Expr:

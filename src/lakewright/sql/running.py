@@ -33,7 +33,7 @@ class Execution:
         self._spill = spill / uuid4().hex
         self.session = duckdb.Session(
             {name: _source(scan) for name, scan in plan.scans.items()},
-            spill=self._spill, limits=limits, setup=dialect.MACROS,
+            spill=self._spill, limits=limits, setup=dialect.macros(plan.sql) if plan.sql else dialect.MACROS,
         )  # fmt: skip
 
     def reader(self, sql: str | None = None) -> pa.RecordBatchReader:
