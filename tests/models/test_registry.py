@@ -11,6 +11,7 @@ from databricks.sdk.errors import (
     PermissionDenied,
     ResourceAlreadyExists,
 )
+from databricks.sdk.service.catalog import PermissionsChange, Privilege
 
 LEGACY = "/api/2.0/mlflow/unity-catalog"
 
@@ -230,3 +231,15 @@ def test_loading_is_on_record_with_the_job_it_happened_in(world):
     )  # fmt: skip
     rows = world.platform.snapshot(lambda ctx: ctx.tx.all("SELECT direction, entity FROM registry_uses"))
     assert [(r["direction"], r["entity"]) for r in rows] == [("DOWNSTREAM", '{"job":{"id":"7"}}')]
+
+
+def test_the_sdk_grants_on_a_model_as_on_a_function(world):
+    """Unity Catalog's clients have no other word for a model."""
+    grants = world.people.admin.client.grants
+    for word in ("FUNCTION", "registered_model"):
+        told = grants.update(word, MODEL, changes=[PermissionsChange(principal="eve", add=[Privilege.EXECUTE])])
+        assert ("eve", [Privilege.EXECUTE]) in [(a.principal, a.privileges) for a in told.privilege_assignments]
+    with pytest.raises(PermissionDenied):
+        world.eve.client.grants.get("FUNCTION", MODEL)
+    with pytest.raises(NotFound):
+        world.people.admin.client.functions.get(MODEL)

@@ -17,8 +17,11 @@ from databricks.sdk.errors import (
 
 from lakewright.identity.service_principals import SERVICE_PRINCIPAL
 from lakewright.kernel import grants, objects
-from lakewright.models import release
+from lakewright.kernel.faults import BadState
+from lakewright.models import files, release, versions
+from lakewright.models.registered import REGISTERED_MODEL
 from lakewright.models.sweeping import sweep
+from lakewright.serving.registry import Registry
 
 LEGACY = "/api/2.0/mlflow/unity-catalog"
 UC = "/api/2.1/unity-catalog"
@@ -583,3 +586,56 @@ def test_the_history_is_a_table(world):
     refused = world.eve.client.statement_execution
     with pytest.raises(PermissionDenied):
         refused.execute_statement(sql, warehouse, wait_timeout="50s")
+
+
+def test_changed_files_are_not_loaded_for_serving(world):
+    version = world.champion()
+    assert world.platform.snapshot(lambda ctx: Registry().files(ctx, MODEL, version)).directory == world.folder(version)
+    (world.folder(version) / "extra.pkl").write_bytes(b"cos\nsystem\n(S'id'\ntR.")
+    with pytest.raises(BadState, match="not those that were registered"):
+        world.platform.snapshot(lambda ctx: Registry().files(ctx, MODEL, version))
+
+
+def test_who_manages_a_schema_does_not_relax_the_catalogs_policy(world):
+    bob = world.bob
+    bob.do("PUT", f"{LW}/release-policies/schemas/main.ml", policy={"needs": []})
+    bob.do("DELETE", f"{LW}/release-policies/schemas/main.ml")
+    world.people.admin.do("PUT", f"{LW}/release-policies/catalogs/main", policy={"approvals": 2})
+    for act in (
+        lambda: bob.do("PUT", f"{LW}/release-policies/schemas/main.ml", policy={"needs": []}),
+        lambda: bob.do("DELETE", f"{LW}/release-policies/schemas/main.ml"),
+    ):
+        with pytest.raises(PermissionDenied, match="MANAGE"):
+            act()
+    assert bob.do("GET", f"{LW}/release-policies/schemas/main.ml")["policy"]["approvals"] == 2
+
+
+def test_a_new_model_of_an_old_name_inherits_no_approval(world):
+    version = world.releasable()
+    approval = world.request(version)
+    world.approve(approval)
+    world.trainer.client.registered_models.delete(MODEL)
+    world.model()
+    again = world.version(run_id="r2")
+    for act in (
+        lambda: world.release(approval),
+        lambda: world.trainer.client.registered_models.set_alias(MODEL, "champion", again),
+    ):
+        with pytest.raises((PermissionDenied, NotFound)):
+            act()
+    assert world.alias() is None
+
+
+def test_a_copy_carries_no_approval(world):
+    version = world.champion()
+    world.model(name="copied")
+    world.trainer.do(
+        "POST", f"{LEGACY}/model-versions/create", name="main.ml.copied", source=f"models:/{MODEL}/{version}"
+    )
+    copied = world.platform.snapshot(lambda ctx: objects.find(ctx, REGISTERED_MODEL, "main.ml.copied"))
+    version_row = world.platform.snapshot(lambda ctx: versions.of(ctx, copied, 1))
+    for path, body in good_files().items():
+        (files.pending(versions.folder(copied, version_row)) / path).write_bytes(body)
+    world.trainer.do("POST", f"{LEGACY}/model-versions/finalize", name="main.ml.copied", version=1)
+    with pytest.raises(PermissionDenied, match="protected"):
+        world.trainer.client.registered_models.set_alias("main.ml.copied", "champion", 1)

@@ -47,6 +47,8 @@ class Kind(Generic[S]):
         self.also_called = also_called
         self.rights: dict[str, Right] = {}
         self.uses_levels = False
+        self.includes: list[Kind[Any]] = []
+        """Kinds that a request may also mean by this one's name: to Unity Catalog's clients a model is a function."""
         self.before_delete: Callable[[Ctx, Obj[S]], None] | None = None
         """Called for each object of this kind that is about to go, also with something above it; may refuse by a Fault."""
 

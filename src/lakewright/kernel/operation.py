@@ -97,6 +97,8 @@ class Operation(Generic[S, A]):
                 return self.on.finds(ctx, address)
             return objects.by_id(ctx, kind, address) if self.on.is_id else objects.find(ctx, kind, address)
         except NotFound:
+            if (included := self._included(ctx, kind, address)) is not None:
+                return included
             above = _nearest(ctx, kind, address, is_id=self.on.is_id)
             if self.needs in (EVERYONE, PER_ROW, PUBLIC):
                 raise
@@ -105,6 +107,15 @@ class Operation(Generic[S, A]):
                 raise
             # A stranger learns nothing here: the same refusal as for an object that exists.
             raise denied(ctx, verdict, kind.name, address) from None
+
+    def _included(self, ctx: Ctx, kind: Kind[Any], address: str) -> Obj[Any] | None:
+        """The object of another kind that a request naming this one may mean."""
+        for other in kind.includes if self.on.kind_named else ():
+            try:
+                return objects.find(ctx, other, address)
+            except NotFound:
+                continue
+        return None
 
     def _refusal(self, error: ValidationError) -> Fault:
         first = error.errors()[0]

@@ -70,10 +70,9 @@ def get(ctx: Ctx, model: Obj[RegisteredModel], ask: OneVersion) -> Reply:
 
 def looked_at(model: Obj[RegisteredModel], version: versions.Version) -> tuple[Finding, ...]:
     """The files as they are now. That they are those that were registered is part of their being safe."""
-    place = versions.folder(model, version)
-    if not place.is_dir() or files.digest(place) != version.digest:
+    if not versions.intact(model, version):
         return (Finding("*", "the files are not those that were registered"),)
-    return tuple(files.scan(place))
+    return tuple(files.scan(versions.folder(model, version)))
 
 
 def _judge(

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lakewright.catalog.catalogs import CATALOG, IN_CATALOG, Catalog
 from lakewright.catalog.schemas import REACH, SCHEMA, Schema
+from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Invalid
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
-from lakewright.kernel.rules import MANAGE
+from lakewright.kernel.rules import MANAGE, require
 from lakewright.models.names import Alias
 from lakewright.models.verdicts import STANDARD, GateRule
 
@@ -83,11 +84,13 @@ def get_for_schema(ctx: Ctx, schema: Obj[Schema], ask: SchemaNamed) -> Reply:
 
 @api("PUT", "/schemas/{full_name}", audit="setSchemaReleasePolicy", on=OF_SCHEMA, needs=IN_CATALOG & MANAGE)
 def set_for_schema(ctx: Ctx, schema: Obj[Schema], ask: SetForSchema) -> Reply:
+    _respect_catalog(ctx, schema)
     return show(ctx, schema, store(ctx, schema, ask.policy), schema.id)
 
 
 @api("DELETE", "/schemas/{full_name}", audit="deleteSchemaReleasePolicy", on=OF_SCHEMA, needs=IN_CATALOG & MANAGE)
 def delete_for_schema(ctx: Ctx, schema: Obj[Schema], ask: SchemaNamed) -> Reply:
+    _respect_catalog(ctx, schema)
     ctx.tx.run("DELETE FROM registry_policies WHERE scope_id = ?", schema.id)
     return {}
 
@@ -119,6 +122,13 @@ def store(ctx: Ctx, scope: Obj[Any], policy: ReleasePolicy) -> ReleasePolicy:
         scope.id, kept.model_dump_json(), ctx.now(), ctx.principal.id,
     )  # fmt: skip
     return kept
+
+
+def _respect_catalog(ctx: Ctx, schema: Obj[Schema]) -> None:
+    """Where the catalog has a policy, who manages only a schema does not set a laxer one beside it."""
+    catalog = objects.parent(ctx, schema)
+    if effective(ctx, (catalog.id,))[1]:
+        require(ctx, MANAGE, catalog)
 
 
 def groups_among(ctx: Ctx, approvers: list[str]) -> frozenset[str]:

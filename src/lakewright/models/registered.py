@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from lakewright.catalog import names as catalog_names
 from lakewright.catalog import places
+from lakewright.catalog.functions import FUNCTION
 from lakewright.catalog.metastore import metastore_id
 from lakewright.catalog.people import People
 from lakewright.catalog.schemas import REACH, SCHEMA, Schema
@@ -29,6 +30,7 @@ REGISTERED_MODEL = Kind(
     "registered_model", example=RegisteredModel(storage_location="file:///m"), under=SCHEMA, folded=True,
     also_called=("registered-models", "model", "models"),
 )  # fmt: skip
+FUNCTION.includes.append(REGISTERED_MODEL)
 EXECUTE, CREATE_MODEL_VERSION, APPLY_TAG = REGISTERED_MODEL.privileges("EXECUTE", "CREATE_MODEL_VERSION", "APPLY_TAG")
 (CREATE_MODEL,) = SCHEMA.privileges("CREATE_MODEL")
 

@@ -301,6 +301,12 @@ def get(ctx: Ctx, full_name: str, number: int) -> Version:
     return of(ctx, objects.find(ctx, REGISTERED_MODEL, names.checked(full_name)), number)
 
 
+def intact(model: Obj[RegisteredModel], version: Version) -> bool:
+    """Whether the files are those that were registered. Reads all of them: ask outside a writing transaction."""
+    place = folder(model, version)
+    return place.is_dir() and files.digest(place) == version.digest
+
+
 def folder(model: Obj[RegisteredModel], version: Version) -> Path:
     """Where a version's files lie once sealed; while pending, beside it."""
     return places.local(model.spec.storage_location) / version.id

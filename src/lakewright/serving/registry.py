@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import NotFound
+from lakewright.kernel.faults import BadState, NotFound
 from lakewright.kernel.rules import Verdict
 from lakewright.models import names, release, versions
 from lakewright.models.registered import REGISTERED_MODEL, USE
@@ -31,4 +31,7 @@ class Registry:
 
     def files(self, ctx: Ctx, model: str, version: int) -> Files:
         found = objects.find(ctx, REGISTERED_MODEL, names.checked(model))
-        return Files(versions.folder(found, versions.ready(ctx, found, version)))
+        ready = versions.ready(ctx, found, version)
+        if not versions.intact(found, ready):
+            raise BadState(f"the files of {model} version {version} are not those that were registered and approved")
+        return Files(versions.folder(found, ready))
