@@ -232,6 +232,11 @@ def test_two_people_granting_on_one_object_do_not_undo_each_other(people, main):
     assert held == {"a": [P.SELECT], "b": [P.MODIFY]}
 
 
+def test_everybody_can_be_granted_something(people, main):
+    grant(people.admin, SecurableType.CATALOG, "main", "account users", P.USE_CATALOG)
+    assert [c.name for c in people.person("new").client.catalogs.list()] == ["main"]
+
+
 def test_who_may_manage_may_grant_and_nobody_else(people, main):
     bob, eve = people.person("bob"), people.person("eve")
     grant(people.admin, SecurableType.CATALOG, "main", "bob", P.USE_CATALOG, P.USE_SCHEMA, P.ALL_PRIVILEGES)
@@ -416,6 +421,36 @@ def test_an_external_table_needs_a_location_that_is_open_to_its_maker(people, ma
         main.external_locations.delete("landing", force=True)
     bob.client.tables.delete("main.raw.t")
     assert (landing / "t" / "_delta_log").exists()
+
+
+def test_a_catalog_may_keep_its_data_in_a_place_of_its_own(people, main, settings, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    settings.storage.external_roots = [tmp_path]
+    bob = people.person("bob")
+    grant(people.admin, SecurableType.METASTORE, main.metastores.current().metastore_id, "bob", P.CREATE_CATALOG)
+    people.admin.do("POST", "/api/2.1/unity-catalog/storage-credentials", name="own", databricks_gcp_service_account={})
+    main.external_locations.create("own", f"file://{own}", "own")
+    with pytest.raises(PermissionDenied, match="CREATE_MANAGED_STORAGE"):
+        bob.client.catalogs.create("mine", storage_root=f"file://{own}/mine")
+    grant(
+        people.admin, SecurableType.EXTERNAL_LOCATION, "own", "bob", P.CREATE_MANAGED_STORAGE, P.CREATE_EXTERNAL_TABLE
+    )
+    bob.client.catalogs.create("mine", storage_root=f"file://{own}/mine")
+    bob.client.schemas.create("raw", "mine")
+    bob.do(
+        "POST", "/api/2.1/unity-catalog/tables", name="t", catalog_name="mine", schema_name="raw", table_type="MANAGED",
+        columns=[{"name": "a", "type_text": "int"}],
+    )  # fmt: skip
+    assert bob.client.tables.get("mine.raw.t").storage_location.startswith(f"file://{own}/mine/")
+    for taken in ("mine", "mine/x"):
+        with pytest.raises(ResourceAlreadyExists):
+            bob.client.catalogs.create("other", storage_root=f"file://{own}/{taken}")
+        with pytest.raises(ResourceAlreadyExists):
+            bob.client.tables.create(
+                "u", "mine", "raw", TableType.EXTERNAL, DataSourceFormat.DELTA, f"file://{own}/{taken}",
+                columns=[ColumnInfo(name="a", type_text="int")],
+            )  # fmt: skip
 
 
 def test_a_page_token_is_its_callers_own(people, main):

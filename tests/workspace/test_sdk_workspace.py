@@ -136,6 +136,14 @@ def test_a_folder_goes_with_its_content_only_when_told(people):
     assert [o.path for o in it.list("/a")] == ["/a/b"]
 
 
+def test_the_trail_says_that_something_was_imported_and_not_what(people, platform):
+    content = base64.b64encode(b"password = 'CANARY'").decode()
+    people.admin.client.workspace.import_("/x", content=content, format=ImportFormat.RAW)
+    rows = platform.snapshot(lambda ctx: ctx.tx.all("SELECT ask FROM audit WHERE action = 'workspaceImport'"))
+    assert ["/x" in r["ask"] for r in rows] == [True]
+    assert content not in str([dict(r) for r in rows])
+
+
 def test_work_reads_what_its_principal_may_read(people, platform):
     from lakewright.kernel.faults import Denied
 

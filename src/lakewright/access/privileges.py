@@ -15,7 +15,7 @@ from lakewright.kernel.faults import Invalid
 from lakewright.kernel.kinds import KINDS, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
-from lakewright.kernel.roots import METASTORE
+from lakewright.kernel.roots import METASTORE, USERS
 from lakewright.kernel.rules import MANAGE
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog")
@@ -56,7 +56,7 @@ def get(ctx: Ctx, securable: Obj[Any], ask: ReadGrants) -> Reply:
     _governed(securable)
     held = grants.held(ctx, securable)
     if ask.principal is not None:
-        who = ctx.id_of(ask.principal)
+        who = _named(ctx, ask.principal)
         held = {p: rights for p, rights in held.items() if p == who}
     return _page(ctx, shown(ctx, held), ask, securable)
 
@@ -69,7 +69,7 @@ def update(ctx: Ctx, securable: Obj[Any], ask: UpdateGrants) -> Reply:
     _governed(securable)
     for change in ask.changes:
         grants.change(
-            ctx, securable, ctx.id_of(change.principal), add=spelled(change.add), remove=spelled(change.remove)
+            ctx, securable, _named(ctx, change.principal), add=spelled(change.add), remove=spelled(change.remove)
         )
     if ask.omit_permissions_in_response:
         return {}
@@ -85,7 +85,7 @@ def get_effective(ctx: Ctx, securable: Obj[Any], ask: ReadGrants) -> Reply:
     _governed(securable)
     found = effective(ctx, securable)
     if ask.principal is not None:
-        mine = ctx.platform.policy.closure(ctx.tx, ctx.id_of(ask.principal))
+        mine = ctx.platform.policy.closure(ctx.tx, _named(ctx, ask.principal))
         found = {p: rights for p, rights in found.items() if p in mine}
     people = People(ctx)
     assignments = [{"principal": people[p], "privileges": rights} for p, rights in found.items()]
@@ -118,6 +118,11 @@ def effective(ctx: Ctx, securable: Obj[Any]) -> dict[str, list[dict[str, str]]]:
 def spelled(privileges: list[str]) -> list[str]:
     """`USE CATALOG`, as SQL writes it, is USE_CATALOG."""
     return [p.strip().upper().replace(" ", "_") for p in privileges]
+
+
+def _named(ctx: Ctx, principal: str) -> str:
+    """By name; `account users`, as clients write it, is the group that everybody is in."""
+    return USERS if principal == "account users" else ctx.id_of(principal)
 
 
 def _governed(securable: Obj[Any]) -> None:

@@ -34,10 +34,10 @@ def managed_root(ctx: Ctx, asked: str | None) -> str | None:
     """A catalog's or schema's own root for managed data: inside a location on which that is allowed, and nobody's yet."""
     if asked is None:
         return None
-    from lakewright.catalog.locations import CREATE_MANAGED_STORAGE, covering
+    from lakewright.catalog.locations import CREATE_MANAGED_STORAGE, claim
 
     path = local(asked)
-    covering(ctx, path, CREATE_MANAGED_STORAGE)
+    claim(ctx, path, CREATE_MANAGED_STORAGE)
     return url(path)
 
 

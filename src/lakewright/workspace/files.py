@@ -4,6 +4,8 @@ import base64
 import binascii
 from typing import Any, Literal
 
+from pydantic import Field
+
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Raw
 from lakewright.kernel.context import Ctx
@@ -42,7 +44,8 @@ class Listing(OnPath):
 
 
 class Import(OnPath):
-    content: str = ""
+    content: str = Field("", exclude=True)
+    """Base64. Excluded from what is recorded: the trail says that something was imported, not what was in it."""
     format: str = "SOURCE"
     language: Language | None = None
     overwrite: bool = False
