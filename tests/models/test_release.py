@@ -639,3 +639,12 @@ def test_a_copy_carries_no_approval(world):
     world.trainer.do("POST", f"{LEGACY}/model-versions/finalize", name="main.ml.copied", version=1)
     with pytest.raises(PermissionDenied, match="protected"):
         world.trainer.client.registered_models.set_alias("main.ml.copied", "champion", 1)
+
+
+def test_an_approver_reads_the_card_as_it_was_judged_without_a_right_on_the_run(world):
+    version = world.releasable()
+    world.recorded.readers["r1"] = {world.trainer.id}
+    card = world.bob.do("GET", f"{LW}/cards/{MODEL}/{version}")
+    assert card["complete"] and card["sections"]["metrics"] == {"auc": 0.71}
+    with pytest.raises(PermissionDenied, match="CAN_READ"):
+        world.gate(version, world.bob)

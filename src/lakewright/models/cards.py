@@ -52,11 +52,16 @@ def get_for_model(ctx: Ctx, model: Obj[RegisteredModel], ask: OfModel) -> Reply:
 
 @api("GET", "/{model}/{version}", audit="getModelCard", on=BY_NAME, needs=SEE, runs=OUTSIDE)
 def get(ctx: Ctx, model: Obj[RegisteredModel], ask: OfVersion) -> Reply:
-    gathered = evidence.gather(ctx, model, ask.version, ask.evaluation_run_id)
+    """Filled from the run for those who may read the run; for others as the gate filled it last."""
+    try:
+        gathered = evidence.gather(ctx, model, ask.version, ask.evaluation_run_id)
+    except Denied:
+        gathered = None
 
     def read(ctx: Ctx) -> Reply:
         version = versions.of(ctx, model, ask.version)
-        sections = filled(version, gathered) | written(ctx, model, ask.version)
+        facts = filled(version, gathered) if gathered else as_judged(ctx, model, ask.version)
+        sections = facts | written(ctx, model, ask.version)
         lacking = missing(sections, policies.of(ctx, model).card_sections)
         return {
             "model": model.full_name, "version": ask.version, "digest": version.digest, "sections": sections,
@@ -116,6 +121,15 @@ def _own(ctx: Ctx, model_id: str, number: int) -> dict[str, Any]:
 def written_digest(ctx: Ctx, model: Obj[RegisteredModel], number: int) -> str:
     """What an approver read: another word, another digest."""
     return hashlib.sha256(orjson.dumps(written(ctx, model, number), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def as_judged(ctx: Ctx, model: Obj[RegisteredModel], number: int) -> dict[str, Any]:
+    """The filled sections as the last gate saw them: part of the verdict, and so of what an approver answers for."""
+    found = ctx.tx.scalar(
+        "SELECT verdict FROM registry_verdicts WHERE model_id = ? AND version = ? ORDER BY nth DESC LIMIT 1",
+        model.id, number,
+    )  # fmt: skip
+    return orjson.loads(found).get("sections", {}) if found else {}
 
 
 def filled(version: versions.Version, gathered: Gathered) -> dict[str, Any]:

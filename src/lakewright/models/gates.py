@@ -103,12 +103,12 @@ def _judge(
         },
         ctx.now(), ctx.principal.id,
     )  # fmt: skip
-    _store(ctx, model, kept)
+    _store(ctx, model, kept, sections)
     return kept
 
 
-def _store(ctx: Ctx, model: Obj[RegisteredModel], kept: Kept) -> None:
-    verdict = kept.verdict | {"champion": kept.champion, "unfilled": kept.unfilled}
+def _store(ctx: Ctx, model: Obj[RegisteredModel], kept: Kept, sections: dict[str, Any]) -> None:
+    verdict = kept.verdict | {"champion": kept.champion, "unfilled": kept.unfilled, "sections": sections}
     ctx.tx.run(
         'INSERT INTO registry_verdicts (id, model_id, version, nth, files, digest, passed, verdict, at, "by")'
         " SELECT ?, ?, ?, COALESCE(MAX(nth), 0) + 1, ?, ?, ?, ?, ?, ? FROM registry_verdicts WHERE model_id = ? AND version = ?",
@@ -127,6 +127,7 @@ def newest(ctx: Ctx, model: Obj[Any], version: versions.Version) -> Kept | None:
     if row is None:
         return None
     verdict = orjson.loads(row["verdict"])
+    verdict.pop("sections", None)
     return Kept(
         row["id"], int(row["version"]), row["files"], row["digest"], bool(row["passed"]), verdict.pop("champion"),
         verdict.pop("unfilled"), verdict, row["at"], row["by"],
