@@ -76,6 +76,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "custom", python_model=Louder(),
         signature=infer_signature(words, ["a!"], params={"mark": "!"}), **light,
     )  # fmt: skip
+
+    class Brittle(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            if "break" in list(model_input["text"]):
+                raise ValueError("Unexpected error about nothing")
+            return list(model_input["text"])
+
+    mlflow.pyfunc.save_model(
+        root / "brittle", python_model=Brittle(), signature=infer_signature(words, ["a"]), **light
+    )  # fmt: skip
     return root
 
 

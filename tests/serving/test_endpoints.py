@@ -86,6 +86,15 @@ def test_a_custom_python_model_runs_confined_with_its_parameters(server, people,
     assert answer.json() == {"predictions": ["hey?"]}
 
 
+def test_what_a_model_raises_is_told_and_is_the_only_thing_that_fails(server, people, shelf, ledger):
+    shelf.put("main.ml.delay", 5, "brittle")
+    ann = people.person("ann")
+    create(ann.client, "delays", 5)
+    with pytest.raises(BadRequest, match="ValueError: An error about nothing"):
+        ask(ann.client, dataframe_records=[{"text": "break"}])
+    assert ask(ann.client, dataframe_records=[{"text": "ok"}]).predictions == ["ok"]
+
+
 def test_mlflows_deployments_client_asks_it(server, people, shelf, ledger, monkeypatch):
     from mlflow.deployments import get_deploy_client
 

@@ -108,6 +108,9 @@ def _schedule(ctx: Ctx) -> None:
     """Ask for what is due. A monitor that was due several times while nobody looked is refreshed once."""
     for row in ctx.tx.all("SELECT * FROM monitors WHERE due_at IS NOT NULL AND due_at <= ?", ctx.now()):
         monitor = monitors.loaded(row)
+        if ctx.tx.scalar("SELECT deleted_at FROM objects WHERE id = ?", monitor.table_id) is not None:
+            ctx.tx.run("UPDATE monitors SET due_at = NULL WHERE table_id = ?", monitor.table_id)
+            continue
         _asked(ctx, monitor.table_id, "SCHEDULE")
         due = monitors.due_after(monitor.spec, ctx.now())
         ctx.tx.run("UPDATE monitors SET due_at = ? WHERE table_id = ?", due, monitor.table_id)

@@ -27,6 +27,18 @@ STICKY = "x-lakewright-route-key"
 """Requests with the same value of this header go to the same version while the traffic split stays."""
 
 
+class TooLate(Fault):
+    """Not 503: clients repeat those, and a model that is too slow gets no faster by being asked twice."""
+
+    status, code = 504, "DEADLINE_EXCEEDED"
+
+
+class ModelFailed(Fault):
+    """What the model raised. It is the request's fault or the model's, and asking again changes neither."""
+
+    status, code = 400, "BAD_REQUEST"
+
+
 class Invoke(Ask):
     name: str
     body: bytes = Field(b"", exclude=True)  # excluded: what was predicted is in the request log, not in the audit trail
@@ -85,14 +97,21 @@ async def _asked(ctx: Ctx, leg: Leg, body: bytes) -> Answered:
 
 
 def _refusal(answered: Answered) -> Fault:
-    said = answered.body.decode("utf-8", "replace")
+    said = harmless(answered.body.decode("utf-8", "replace"))
     match answered.status:
         case 400 | 413:
             return Invalid(said)
-        case 503 | 504:
+        case 503:
             return Unavailable(said)
+        case 504:
+            return TooLate(said)
         case _:
-            return Fault(f"the model failed on this request: {said}", code="MODEL_ERROR")
+            return ModelFailed(f"the model failed on this request: {said[:1000]}")
+
+
+def harmless(said: str) -> str:
+    """The SDK repeats a request for minutes when a refusal has the wrong words; a model may happen to say them."""
+    return said.replace("Unexpected error", "An error").replace("try again later", "ask again later")
 
 
 def _remember(ctx: Ctx, endpoint: Obj[Endpoint], leg: Leg, body: bytes, answered: Answered, started: float) -> None:
