@@ -344,6 +344,21 @@ def test_a_failed_commit_loses_nothing_and_doubles_nothing(server, people, shelf
     assert problem.name == PAYLOAD
 
 
+def test_a_log_that_cannot_be_written_does_not_fill_the_disk(server, people, shelf, ledger):
+    client = people.person("ann").client
+    create(client)
+    server.platform.settings.serving.log_spool_mb = 0
+    ledger.fails = ["before"]
+    ask(client)
+    server.platform.the(RequestLog).flush()
+    told = client.serving_endpoints.get("delays").config.auto_capture_config.state.payload_table
+    assert told.status == "FAILED"
+    assert "the table cannot be written (the oldest calls were dropped)" in told.status_message
+    ask(client)
+    server.platform.the(RequestLog).flush()
+    assert len(ledger.rows(PAYLOAD)) == 1
+
+
 def test_the_audit_trail_says_who_asked_but_not_what(server, people, shelf, ledger):
     client = people.person("ann").client
     create(client)

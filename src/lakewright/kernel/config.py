@@ -52,6 +52,9 @@ class ServingSettings(BaseModel):
     start_seconds: float = Field(default=120.0, description="A model that has not loaded by then is given up.")
     answer_seconds: float = Field(default=60.0, description="A prediction that takes longer is answered 503.")
     model_memory_mb: int = Field(default=4096, description="Most memory a model process may use.")
+    log_spool_mb: int = Field(
+        default=1024, description="Most disk an endpoint's request log takes while its table cannot be written."
+    )
     linger: float = Field(
         default=600.0, description="A model process ends when no server has asked it for so many seconds."
     )

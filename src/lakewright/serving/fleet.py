@@ -124,7 +124,10 @@ class Fleet:
             recorded = self._platform.snapshot(self._recorded)
             running = [alive for process in recorded if (alive := self._watched(process, declared))]
             for endpoint in declared.values():
-                self._tend(endpoint, [p for p in running if p.endpoint_id == endpoint.id])
+                try:
+                    self._tend(endpoint, [p for p in running if p.endpoint_id == endpoint.id])
+                except Exception:  # one endpoint's trouble is not the others'; a change at the same time is one
+                    log.exception("endpoint %s could not be tended; it is tried again", endpoint.name)
             for process in running:
                 if process.endpoint_id not in declared:
                     self._routes.pop(process.endpoint_id, None)

@@ -116,10 +116,24 @@ class RequestLog:
             written = sum(_commit(ctx, segment) for segment in segments)
             self._note(endpoint.id, "", written)
         except Fault as fault:
-            self._note(endpoint.id, str(fault)[:2000], 0)
+            self._waits(endpoint, directory, str(fault)[:2000])
         except Exception as error:
             log.exception("the request log of endpoint %s could not be written", endpoint.name)
-            self._note(endpoint.id, f"{type(error).__name__}: the server's log has more", 0)
+            self._waits(endpoint, directory, f"{type(error).__name__}: the server's log has more")
+
+    def _waits(self, endpoint: Obj[Endpoint], directory: Path, problem: str) -> None:
+        """Calls wait on disk for the table to become writable, but they do not fill the disk: the oldest go first."""
+        room = self._platform.settings.serving.log_spool_mb * 2**20
+        dropped = 0
+        for segment in sorted(directory.glob("*.[sw]*"), key=lambda path: path.stat().st_mtime, reverse=True):
+            room -= segment.stat().st_size
+            if room < 0:
+                segment.unlink()
+                dropped += 1
+        if dropped:
+            log.error("endpoint %s: %d segments of its request log were dropped: %s", endpoint.name, dropped, problem)
+            problem = f"{problem} (the oldest calls were dropped)"
+        self._note(endpoint.id, problem, 0)
 
     def _as_owner(self, endpoint: Obj[Endpoint]) -> Ctx:
         """Requests are written with the rights of the endpoint's owner, not with those of whoever asked."""
