@@ -449,6 +449,48 @@ def test_a_statement_that_takes_too_long_is_stopped(lake: Desk, server: Any) -> 
     assert found.status.state == StatementState.CANCELED
 
 
+def test_every_type_survives_being_written_changed_and_read(admin: Desk) -> None:
+    for sql in ("CREATE CATALOG c", "CREATE SCHEMA c.s"):
+        admin.rows(sql)
+    admin.rows(
+        "CREATE TABLE c.s.t (id BIGINT NOT NULL, d DECIMAL(10,2), a ARRAY<INT>, m MAP<STRING,INT>, st STRUCT<x:INT,y:ARRAY<STRING>>,"
+        " dt DATE, ts TIMESTAMP, n TIMESTAMP_NTZ, b BINARY, bo BOOLEAN, f FLOAT, ti TINYINT)"
+    )
+    admin.rows(
+        "INSERT INTO c.s.t VALUES (1, 1.25, array(1, 2), map('a', 1), named_struct('x', 1, 'y', array('q')), DATE'2020-01-01',"
+        " TIMESTAMP'2020-01-01 00:00:00', TIMESTAMP_NTZ'2020-01-01 00:00:00', unhex('FF'), true, 1.5, 3)"
+    )
+    admin.rows("INSERT INTO c.s.t (id, d) VALUES (2, 7)")
+    admin.rows(
+        "UPDATE c.s.t SET d = d + 1, a = array(9), st = named_struct('x', 5, 'y', array('z')), m = map('b', 2), ts = ts + interval 1 day WHERE id = 1"
+    )
+    admin.rows(
+        "MERGE INTO c.s.t t USING (SELECT 2 AS id, DATE'2021-01-01' AS dt UNION ALL SELECT 3, DATE'2022-01-01') s ON t.id = s.id"
+        " WHEN MATCHED THEN UPDATE SET dt = s.dt WHEN NOT MATCHED THEN INSERT (id, dt, a) VALUES (s.id, s.dt, array(1))"
+    )
+    assert admin.rows("SELECT * FROM c.s.t ORDER BY id") == [
+        ["1", "2.25", "[9]", '{"b": 2}', '{"x": 5, "y": ["z"]}', "2020-01-01", "2020-01-02T00:00:00.000Z", "2020-01-01T00:00:00.000", "/w==", "true", "1.5", "3"],
+        ["2", "7.00", *[None] * 3, "2021-01-01", *[None] * 6], ["3", None, "[1]", None, None, "2022-01-01", *[None] * 6],
+    ]  # fmt: skip
+    assert "NOT_NULL" in admin.refused("INSERT INTO c.s.t (d) VALUES (2)")
+    assert "NOT_NULL" in admin.refused("UPDATE c.s.t SET id = NULL WHERE id = 1")
+    assert "SCHEMA_MISMATCH" in admin.refused("INSERT INTO c.s.t (id, d) VALUES (9, 'abc')")
+    assert admin.refused("INSERT INTO c.s.t (id, d) VALUES (9, 12345678901.5)")
+    assert (
+        admin.rows(
+            "CREATE TABLE c.s.u AS SELECT id, a, m, st, sum(id) OVER () AS s, 1.5 AS e, NULL AS nothing FROM c.s.t"
+        )
+        == []
+    )
+    assert [r[1] for r in admin.rows("DESCRIBE c.s.u")][4:] == ["bigint", "decimal(2,1)", "string"]
+    admin.rows("CREATE TABLE c.s.p (x INT, y STRING, z STRING) PARTITIONED BY (y, z)")
+    admin.rows("INSERT INTO c.s.p VALUES (1, 'a b', 'ü/%'), (2, NULL, 'q'), (3, 'a b', 'x=y')")
+    admin.rows("DELETE FROM c.s.p WHERE y IS NULL")
+    admin.rows("UPDATE c.s.p SET y = 'moved' WHERE x = 3")
+    assert admin.rows("SELECT * FROM c.s.p ORDER BY x") == [["1", "a b", "ü/%"], ["3", "moved", "x=y"]]
+    assert admin.rows("SELECT x FROM c.s.p WHERE z = 'x=y'") == [["3"]]
+
+
 def test_statements_queue_for_slots(server: Any) -> None:
     import threading
 

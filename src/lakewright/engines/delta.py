@@ -522,13 +522,13 @@ def _write_files(snapshot: Snapshot, rows: pa.Table) -> list[dict[str, Any]]:
     import pyarrow as pa
 
     schema = pa.schema(_table(snapshot.location, snapshot.version).schema())
+    for f in snapshot.fields:
+        if not f.nullable and rows.column(f.name).null_count:
+            raise Invalid(f"DELTA_NOT_NULL_CONSTRAINT_VIOLATED: column {f.name} must not hold NULL")
     try:
         rows = rows.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as e:
         raise Invalid("DELTA_SCHEMA_MISMATCH: the new values do not fit the columns of the table") from e
-    for f in snapshot.fields:
-        if not f.nullable and rows.column(f.name).null_count:
-            raise Invalid(f"DELTA_NOT_NULL_CONSTRAINT_VIOLATED: column {f.name} must not hold NULL")
     return [_write_file(snapshot, values, part) for values, part in _by_partition(snapshot, rows) if part.num_rows]
 
 
@@ -587,7 +587,8 @@ def _statistics(rows: pa.Table, metadata: Any) -> dict[str, Any]:
         least, most = _json_value(min(s.min for s in all_stats)), _json_value(max(s.max for s in all_stats), up=True)
         if least is not None and most is not None:
             low[name], high[name] = least, most
-    nulls = {name: rows.column(name).null_count for name in rows.column_names}
+    # Counts for nested columns have to be nested too: a plain number there makes the whole table unreadable.
+    nulls = {f.name: rows.column(f.name).null_count for f in rows.schema if f.type.num_fields == 0}
     return {"numRecords": rows.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
 
 

@@ -267,16 +267,25 @@ def _fitted(reader: pa.RecordBatchReader, there: pa.Schema, new: list[str]) -> p
 def _column(batch: pa.RecordBatch, given: Mapping[str, int], wanted: pa.Field) -> pa.Array:
     import pyarrow as pa
 
-    if wanted.name.lower() not in given:
-        return pa.nulls(batch.num_rows, wanted.type)
-    column = batch.column(given[wanted.name.lower()])
+    at = given.get(wanted.name.lower())
     try:
-        if column.type == wanted.type:
-            return column
-        # Nanoseconds are cut off: tables keep microseconds, as every engine here does.
-        return column.cast(wanted.type, safe=not pa.types.is_timestamp(column.type))
+        column = pa.nulls(batch.num_rows, wanted.type) if at is None else _cast(batch.column(at), wanted.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
         raise Invalid(f"[DELTA_SCHEMA_MISMATCH] Values for column {wanted.name} are no {wanted.type}") from e
+    if not wanted.nullable and column.null_count:
+        raise Invalid(f"DELTA_NOT_NULL_CONSTRAINT_VIOLATED: column {wanted.name} must not hold NULL")
+    return column
+
+
+def _cast(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if column.type == wanted:
+        return column
+    if pa.types.is_decimal(wanted) and pa.types.is_integer(column.type):
+        column = column.cast(pa.decimal128(38, wanted.scale))  # else Arrow asks for room that is not needed
+    # Nanoseconds are cut off: tables keep microseconds, as every engine here does.
+    return column.cast(wanted, safe=not pa.types.is_timestamp(column.type))
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
