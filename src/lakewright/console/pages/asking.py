@@ -24,3 +24,8 @@ async def rows(caller: Caller, sql: str, **parameters: str) -> Rows:
     names = [c["name"] for c in answer["manifest"]["schema"]["columns"]]
     data = (answer.get("result") or {}).get("data_array") or []
     return [dict(zip(names, row, strict=True)) for row in data]
+
+
+def quoted(full_name: str) -> str:
+    """A three-part name as an identifier, whatever is in its parts."""
+    return ".".join("`" + part.replace("`", "``") + "`" for part in full_name.split("."))

@@ -13,7 +13,7 @@ from lakewright.serving import endpoints
 
 DRIFT = """
 SELECT window.start AS at, column_name, MAX(population_stability_index) AS psi
-FROM IDENTIFIER(:metrics) WHERE column_name <> ':table' AND slice_key IS NULL GROUP BY 1, 2 ORDER BY 1, 2
+FROM {metrics} WHERE column_name <> ':table' AND slice_key IS NULL GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
@@ -41,7 +41,7 @@ async def one_endpoint(name: str) -> None:
             return
         capture = about.get("config", {}).get("auto_capture_config") or {}
         log = (capture.get("state") or {}).get("payload_table") or {}
-        logged = f"{capture.get('catalog_name')}.{capture.get('schema_name')}.{log['name']}" if log.get("name") else ""
+        logged: str = log.get("name") or ""
         frame.facts({
             "ready": about["state"]["ready"], "update": about["state"]["config_update"], "by": about["creator"],
             "you may": about.get("permission_level"), "requests are logged to": logged,
@@ -76,7 +76,7 @@ def entities(endpoint: dict[str, Any]) -> list[dict[str, Any]]:
 async def drift_of(caller: frame.Caller, table: str) -> None:
     """Population stability by window, the features that moved most first; the heat map of all beside it."""
     try:
-        found = await asking.rows(caller, DRIFT, metrics=f"{table}_drift_metrics")
+        found = await asking.rows(caller, DRIFT.format(metrics=asking.quoted(f"{table}_drift_metrics")))
     except Fault as fault:
         ui.label(f"No drift to show: {fault}").classes("text-slate-500")
         return

@@ -117,26 +117,29 @@ def graph_of(tasks: list[dict[str, Any]]) -> dict[str, Any]:
     """Tasks as boxes in columns, arrows from what they wait for, colour by state."""
     latest = {t["task_key"]: t for t in sorted(tasks, key=lambda t: t.get("attempt_number", 0))}
     column = depths(list(latest.values()))
-    rows: dict[int, int] = {}
+    in_column: dict[int, list[str]] = {}
+    for key in latest:
+        in_column.setdefault(column[key], []).append(key)
     nodes: list[dict[str, Any]] = []
-    for key, task in latest.items():
-        x = column[key]
-        y = rows[x] = rows.get(x, -1) + 1
-        state = shown_state(task)
-        nodes.append({
-            "name": key, "x": x * 190, "y": y * 80, "symbol": "roundRect", "symbolSize": [150, 40],
-            "itemStyle": {"color": frame.COLORS.get(state, "#8795a1")},
-            "label": {"show": True, "color": "#fff", "formatter": f"{key}\n{state}", "fontSize": 11, "lineHeight": 14},
-        })  # fmt: skip
-    for node in nodes:  # centre each column
-        x = node["x"] // 190
-        node["y"] -= rows[x] * 40
+    for x, keys in in_column.items():
+        for at, key in enumerate(keys):
+            state = shown_state(latest[key])
+            nodes.append({
+                "name": key, "value": [x, (at - (len(keys) - 1) / 2)], "itemStyle": {"color": frame.COLORS.get(state, "#8795a1")},
+                "label": {"show": True, "color": "#fff", "formatter": f"{key}\n{state}", "fontSize": 11, "lineHeight": 14},
+            })  # fmt: skip
     links = [{"source": d["task_key"], "target": key} for key, t in latest.items() for d in t.get("depends_on", [])]
-    series = {
-        "type": "graph", "layout": "none", "nodeScaleRatio": 0, "data": nodes, "links": links, "roam": True, "edgeSymbol": ["none", "arrow"],
-        "edgeSymbolSize": 8, "lineStyle": {"color": "#8795a1", "width": 1.5}, "left": 90, "right": 90, "top": 40, "bottom": 40,
+    deepest, tallest = max(in_column, default=0), max(map(len, in_column.values()), default=1)
+    return {
+        "animation": False, "grid": {"left": 10, "right": 10, "top": 10, "bottom": 10},
+        "xAxis": {"type": "value", "min": -0.5, "max": deepest + 0.5, "show": False},
+        "yAxis": {"type": "value", "min": -tallest / 2, "max": tallest / 2, "inverse": True, "show": False},
+        "series": [{
+            "type": "graph", "coordinateSystem": "cartesian2d", "data": nodes, "links": links, "symbol": "roundRect",
+            "symbolSize": [min(150, 900 // (deepest + 1)), 40], "edgeSymbol": ["none", "arrow"], "edgeSymbolSize": 8,
+            "lineStyle": {"color": "#8795a1", "width": 1.5},
+        }],
     }  # fmt: skip
-    return {"animation": False, "series": [series]}
 
 
 def timeline_of(tasks: list[dict[str, Any]]) -> dict[str, Any]:
