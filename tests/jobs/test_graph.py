@@ -88,6 +88,17 @@ def test_a_task_that_waits_for_itself_is_refused() -> None:
         graph.check(["a"], {"a": [Edge("a")]})
 
 
+def test_tasks_are_ordered_by_what_they_wait_for_also_when_there_are_many() -> None:
+    assert graph.ordered({"d": [Edge("b"), Edge("c")], "b": [Edge("a")], "c": [Edge("a")], "a": []}) == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
+    keys = [f"t{i}" for i in range(1000)]
+    assert graph.ordered(dict(reversed(chain(*keys).items()))) == keys
+
+
 def test_an_outcome_is_only_for_condition_tasks() -> None:
     branch = {"a": [], "b": [Edge("a", "true")]}
     graph.check(["a", "b"], branch, conditions={"a"})

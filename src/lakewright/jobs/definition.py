@@ -4,6 +4,7 @@ Each field here is enforced. The fields Databricks has and we do not enforce are
 fellows: giving one a value that would change anything is answered 501 with the name of the field.
 """
 
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -293,8 +294,12 @@ class Settings(Part):
     def graph(self) -> dict[str, list[Edge]]:
         return {task.task_key: task.edges for task in self.tasks}
 
+    @cached_property
+    def _by_key(self) -> dict[str, Task]:
+        return {task.task_key: task for task in self.tasks}
+
     def task(self, key: str) -> Task:
-        return next(task for task in self.tasks if task.task_key == key)
+        return self._by_key[key]
 
     @property
     def defaults(self) -> dict[str, str]:

@@ -178,17 +178,18 @@ def advance(ctx: Ctx, job_run_id: int) -> None:
     run = rows.lock(ctx, job_run_id)
     if run is None or run.state not in (states.PENDING, states.RUNNING, states.TERMINATING):
         return
-    newest, edges = rows.latest(ctx.tx, job_run_id), graph_of(run)
+    newest, edges, settings = rows.latest(ctx.tx, job_run_id), graph_of(run), run.definition
     for key in graph.ordered(edges):
         task = newest[key]
         if task.state == states.BLOCKED:
-            newest[key] = _unblock(ctx, run, task, edges[key], newest)
+            newest[key] = _unblock(ctx, run, task, settings.task(key), edges[key], newest)
     if all(task.state in states.OVER for task in newest.values()):
         _conclude(ctx, run, edges, newest)
 
 
-def _unblock(ctx: Ctx, run: Run, task: TaskRun, edges: list[Edge], newest: Mapping[str, TaskRun]) -> TaskRun:
-    definition = run.definition.task(task.task_key)
+def _unblock(
+    ctx: Ctx, run: Run, task: TaskRun, definition: Task, edges: list[Edge], newest: Mapping[str, TaskRun]
+) -> TaskRun:
     if definition.disabled and task.task_key not in json.loads(run.chosen):
         return _skip(ctx, task, states.DISABLED)
     if any(newest[edge.task_key].state not in states.OVER for edge in edges):

@@ -58,23 +58,24 @@ def check(keys: Sequence[str], graph: Graph, conditions: Collection[str] = ()) -
 
 def cycle(graph: Graph) -> set[str]:
     """The tasks that can never start because they wait, directly or not, for themselves."""
-    left = {key: {edge.task_key for edge in edges} for key, edges in graph.items()}
-    while ready := {key for key, waits in left.items() if not waits & left.keys()}:
-        for key in ready:
-            del left[key]
-    return set(left)
+    return set(graph) - set(ordered(graph))
 
 
 def ordered(graph: Graph) -> list[str]:
-    """The tasks such that each comes after all it depends on, otherwise in their own order."""
-    done: dict[str, None] = {}
-    left = dict(graph)
-    while left:
-        ready = [key for key, edges in left.items() if all(edge.task_key not in left for edge in edges)]
-        for key in ready:
-            done[key] = None
-            del left[key]
-    return list(done)
+    """The tasks such that each comes after all it depends on, otherwise in their own order; none that never can."""
+    waits = {key: {edge.task_key for edge in edges} for key, edges in graph.items()}
+    below: dict[str, list[str]] = {key: [] for key in graph}
+    for key, above in waits.items():
+        for upstream in above:
+            below[upstream].append(key)
+    left = {key: len(above) for key, above in waits.items()}
+    done = [key for key in graph if not left[key]]
+    for key in done:  # grows while it is walked
+        for downstream in below[key]:
+            left[downstream] -= 1
+            if not left[downstream]:
+                done.append(downstream)
+    return done
 
 
 def leaves(graph: Graph) -> set[str]:

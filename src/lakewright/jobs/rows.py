@@ -119,11 +119,11 @@ def _settings(text: str) -> Settings:
 
 
 def run_of(row: Row) -> Run:
-    return Run(**{name: row[name] for name in RUN_COLUMNS})
+    return Run(*(row[name] for name in RUN_COLUMNS))
 
 
 def task_of(row: Row) -> TaskRun:
-    return TaskRun(**{name: row[name] for name in TASK_COLUMNS})
+    return TaskRun(*(row[name] for name in TASK_COLUMNS))
 
 
 def new_run_id() -> int:

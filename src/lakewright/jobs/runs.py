@@ -411,7 +411,7 @@ def show_task(run: Run, task: TaskRun, *, resolved: bool = False) -> Reply:
         "run_id": task.run_id,
         "attempt_number": task.attempt,
         "original_attempt_run_id": task.original_run_id,
-        "start_time": task.started_at or task.claimed_at or task.created_at,
+        "start_time": task.started_at or task.claimed_at or task.ended_at or 0,
         "end_time": task.ended_at or 0,
         "setup_duration": _between(task.claimed_at, task.started_at),
         "execution_duration": _between(task.started_at, task.ended_at),
