@@ -82,9 +82,10 @@ class Edge:
         if found is None and method == "HEAD":
             found = self.routes.match("GET", raw_path)
         if found is None:
-            fault = self._unbuilt(method, raw_path, request.url.path)
+            path = request.url.path.replace("\0", "\ufffd")
+            fault = self._unbuilt(method, raw_path, path)
             try:
-                await self.platform.record_stray(info, method, request.url.path, fault)
+                await self.platform.record_stray(info, method, path, fault)
             except Fault as unrecorded:
                 fault = unrecorded
             return _refusal(fault, databricks, info)
@@ -134,6 +135,7 @@ class Edge:
                 sent = await self._body(operation, request)
                 _merge(fields, sent)
             _merge(fields, in_path)
+            _refuse_nul([*in_path.values()])
             return fields
         except Fault as fault:
             return fault
@@ -153,6 +155,7 @@ class Edge:
                 raise Invalid(f"'{name}' is given twice with different values")
             else:
                 fields[name] = value
+        _refuse_nul(fields)
         return fields
 
     async def _body(self, operation: Op, request: Request) -> dict[str, Any]:
@@ -160,7 +163,9 @@ class Edge:
         if not raw:
             return {}
         if operation.body == "form":
-            return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=100))
+            form = dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=100))
+            _refuse_nul(form)
+            return form
         content_type = request.headers.get("content-type", "")
         if operation.body == "multipart" and content_type.startswith("multipart/form-data"):
             return multipart.fields(raw, content_type)
@@ -171,6 +176,8 @@ class Edge:
         if not isinstance(sent, dict):
             raise Malformed("the body must be a JSON object")
         _check_depth(sent, self.platform.settings.http.json_depth)  # type: ignore[arg-type]
+        if b"\\u0000" in raw:
+            _refuse_nul(sent)
         return sent  # type: ignore[return-value]
 
     async def _bytes(self, request: Request) -> bytes:
@@ -223,6 +230,19 @@ def _merge(fields: dict[str, Any], more: dict[str, Any]) -> None:
         if name in fields and str(fields[name]) != str(value):
             raise Invalid(f"'{name}' is given twice with different values")
         fields[name] = value
+
+
+def _refuse_nul(value: Any) -> None:
+    """Postgres holds no NUL in a text: one that got as far as the audit row would fail its whole batch."""
+    left: list[Any] = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str) and "\0" in each:
+            raise Malformed("texts may not hold NUL characters")
+        if isinstance(each, dict):
+            left += [*each.keys(), *each.values()]  # type: ignore[reportUnknownArgumentType]
+        elif isinstance(each, list):
+            left += each
 
 
 def _check_depth(value: Any, limit: int) -> None:
