@@ -121,3 +121,42 @@ def test_a_logged_model_is_found_loaded_and_tied_to_its_run(mlflow_as: Any, peop
         "tag": "try",
         "by_dataset": 1,
     }
+
+
+def test_a_trace_is_kept_found_and_read_back(mlflow_as: Any, people: Any) -> None:
+    seen = mlflow_as(
+        people.person("ann"),
+        """
+        experiment = mlflow.set_experiment("/Users/ann/traces")
+
+        @mlflow.trace(name="answer", attributes={"kind": "demo"})
+        def respond(question):
+            with mlflow.start_span("look up") as span:
+                span.set_inputs({"q": question})
+            return question.upper()
+
+        respond("hello")
+        respond("world")
+        mlflow.flush_trace_async_logging()
+        found = client.search_traces(locations=[experiment.experiment_id], order_by=["timestamp_ms ASC"])
+        first = found[0]
+        client.set_trace_tag(first.info.trace_id, "judged", "good")
+        tagged = client.search_traces(locations=[experiment.experiment_id], filter_string="tags.judged = 'good'")
+        read = client.get_trace(first.info.trace_id)
+        client.delete_traces(experiment.experiment_id, trace_ids=[found[1].info.trace_id])
+        answer({
+            "responses": [t.data.response for t in found], "spans": sorted(s.name for s in read.data.spans),
+            "state": first.info.state.value, "tagged": [t.info.trace_id == first.info.trace_id for t in tagged],
+            "name": read.info.tags["mlflow.traceName"],
+            "left": len(client.search_traces(locations=[experiment.experiment_id])),
+        })
+        """,
+    )
+    assert seen == {
+        "responses": ['"HELLO"', '"WORLD"'],
+        "spans": ["answer", "look up"],
+        "state": "OK",
+        "tagged": [True],
+        "name": "answer",
+        "left": 1,
+    }

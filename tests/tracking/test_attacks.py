@@ -179,3 +179,14 @@ def test_values_are_texts_and_never_looked_up(world: World) -> None:
     run = world.ann("GET", f"{V2}/runs/get", run_id=world.run).json()["run"]
     assert run["inputs"]["dataset_inputs"][0]["dataset"]["source"] == source
     assert run["info"]["artifact_uri"].startswith("dbfs:/databricks/mlflow-tracking/")
+
+
+def test_a_nul_is_refused_wherever_it_is_put(world: World, server: Any) -> None:
+    for verb, path, content in (
+        ("GET", f"{V2}/runs/get?run_id=%00", b""), ("GET", f"{V2}/runs/get?run_id={world.run}&%00=x", b""),
+        ("GET", f"{V2}/logged-models/m-%00", b""), ("POST", f"{V2}/runs/search", b'{"experiment_ids": ["\\u0000"]}'),
+        ("POST", f"{V2}/runs/get%00", b"{}"), ("POST", f"{V2}/experiments/create", b'{"name": "/Shared/a\\u0000b"}'),
+    ):  # fmt: skip
+        answer = raw(server, world, verb, path, content)
+        assert answer.status_code in (400, 404), (verb, path, answer.text)
+    assert world.ann("GET", f"{V2}/runs/get", run_id=world.run).status_code == 200

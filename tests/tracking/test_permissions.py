@@ -5,6 +5,16 @@ from typing import Any
 
 from worlds import FILES, FOLDERS, V2, World
 
+TRACE = f"tr-{'a' * 32}"
+
+
+def trace_info(w: World) -> dict[str, Any]:
+    return {
+        "trace_id": TRACE, "request_time": "2026-11-21T00:00:00Z", "execution_duration": "1.5s", "state": "OK",
+        "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": w.experiment}},
+        "tags": {"mlflow.traceName": w.canary}, "request_preview": w.canary,
+    }  # fmt: skip
+
 
 def every_call(w: World) -> list[tuple[str, str, dict[str, Any], str]]:
     """Verb, path, fields and the least level that may: what is done to one experiment."""
@@ -41,6 +51,13 @@ def every_call(w: World) -> list[tuple[str, str, dict[str, Any], str]]:
         ("PATCH", f"{V2}/logged-models/{w.model}", {**model, "status": "LOGGED_MODEL_READY"}, "editor"),
         ("PUT", f"{FILES}/{w.experiment}/Runs/{w.run}/artifacts/b.txt", {}, "editor"),
         ("PUT", f"{FILES}/{w.experiment}/LoggedModels/{w.model}/MLmodel", {}, "editor"),
+        ("POST", "/api/3.0/mlflow/traces", {"trace": {"trace_info": trace_info(w)}}, "editor"),
+        ("GET", f"/api/3.0/mlflow/traces/{TRACE}", {}, "reader"),
+        ("PATCH", f"{V2}/traces/{TRACE}/tags", {"key": "t", "value": "1"}, "editor"),
+        ("PUT", f"{FILES}/{w.experiment}/Runs/traces/{TRACE}/artifacts/traces.json", {}, "editor"),
+        ("GET", f"{FILES}/{w.experiment}/Runs/traces/{TRACE}/artifacts/traces.json", {}, "reader"),
+        ("DELETE", f"{V2}/traces/{TRACE}/tags", {"key": "t"}, "editor"),
+        ("POST", f"{V2}/traces/delete-traces", {**experiment, "request_ids": [TRACE]}, "manager"),
         ("DELETE", f"{FILES}/{w.experiment}/Runs/{w.run}/artifacts/b.txt", {}, "manager"),
         ("DELETE", f"{V2}/logged-models/{w.model}", model, "manager"),
         ("POST", f"{V2}/experiments/update", {**experiment, "new_name": "/Users/ann/elsewhere"}, "manager"),
@@ -67,11 +84,13 @@ def test_each_level_may_what_it_says_and_nothing_more(world: World) -> None:
 
 
 def test_a_strangers_searches_and_lookups_do_not_know_of_it(world: World) -> None:
+    world.ann("POST", "/api/3.0/mlflow/traces", trace={"trace_info": trace_info(world)}).raise_for_status()
     here = [world.experiment]
     for verb, path, fields in (
         ("POST", f"{V2}/runs/search", {"experiment_ids": here}),
         ("POST", f"{V2}/runs/search", {"experiment_ids": here, "filter": "params.secret LIKE 'canary%'"}),
         ("POST", f"{V2}/logged-models/search", {"experiment_ids": here}),
+        ("POST", "/api/3.0/mlflow/traces/search", {"locations": [trace_info(world)["trace_location"]]}),
         ("POST", f"{V2}/experiments/search", {}),
         ("GET", f"{V2}/experiments/list", {}),
         ("POST", f"{V2}/experiments/search", {"view_type": "ALL", "filter": "name LIKE '%canary%'"}),
@@ -125,6 +144,30 @@ def test_naming_an_experiment_of_ones_own_beside_anothers_run_does_not_help(worl
     assert world.canary not in crossed.text
     searched = world.stranger("POST", f"{V2}/runs/search", experiment_ids=[mine, world.experiment]).json()
     assert [run["info"]["run_id"] for run in searched["runs"]] == [my_run]
+
+
+def test_a_trace_is_not_taken_over_by_naming_its_id(world: World) -> None:
+    world.ann("POST", "/api/3.0/mlflow/traces", trace={"trace_info": trace_info(world)}).raise_for_status()
+    mine = world.stranger("POST", f"{V2}/experiments/create", name="/Users/stranger/t").json()["experiment_id"]
+    theirs = {**trace_info(world), "trace_location": {"mlflow_experiment": {"experiment_id": mine}}}
+    assert world.stranger("POST", "/api/3.0/mlflow/traces", trace={"trace_info": theirs}).status_code == 400
+    beside = world.stranger(
+        "POST", "/api/3.0/mlflow/traces", experiment_id=mine, trace={"trace_info": trace_info(world)}
+    )
+    assert beside.status_code == 400
+    deleted = world.stranger("POST", f"{V2}/traces/delete-traces", experiment_id=mine, request_ids=[TRACE])
+    assert deleted.json() == {"traces_deleted": 0}
+    moved = world.ann("PATCH", f"{V2}/traces/{TRACE}/tags", key="mlflow.artifactLocation", value="file:///etc")
+    assert moved.status_code == 400
+    for bad in (
+        {"trace_id": "tr-../../x"},
+        {"request_time": "yesterday"},
+        {"execution_duration": "-1s"},
+        {"state": "X"},
+        {"owner": "me"},
+    ):
+        sent = {**trace_info(world), **bad}
+        assert world.ann("POST", "/api/3.0/mlflow/traces", trace={"trace_info": sent}).status_code == 400, bad
 
 
 def test_a_run_is_not_tied_to_models_and_runs_its_writer_cannot_read(world: World) -> None:

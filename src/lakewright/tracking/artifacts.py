@@ -21,10 +21,20 @@ from lakewright.storage.mounts import Access
 from lakewright.storage.paths import Entry, Place
 from lakewright.tracking import places, reading
 from lakewright.tracking.experiments import CAN_EDIT, CAN_MANAGE, CAN_READ, EXPERIMENT, Experiment
-from lakewright.tracking.targets import OfModel, OfRun, experiment_of_model, experiment_of_run, in_model, in_run
+from lakewright.tracking.targets import (
+    OfModel,
+    OfRun,
+    experiment_of_model,
+    experiment_of_run,
+    experiment_of_trace,
+    in_model,
+    in_run,
+)
 
 PREFIX = "/WorkspaceInternal/Mlflow/Artifacts"
 RIGHTS: dict[Access, Rule] = {"read": CAN_READ, "write": CAN_EDIT, "delete": CAN_MANAGE}
+OWNERS = {"Runs": experiment_of_run, "LoggedModels": experiment_of_model, "Traces": experiment_of_trace}
+FOLDERS: dict[str, list[str]] = {"Runs": [], "LoggedModels": ["logged_models"], "Traces": ["traces"]}
 
 runs_api = Api("mlflowExperiment", "/api/2.0/mlflow/artifacts")
 models_api = Api("mlflowExperiment", "/api/2.0/mlflow/logged-models")
@@ -45,20 +55,22 @@ class Artifacts:
 
     def decide(self, ctx: Ctx, relative: str, access: Access) -> Path:
         names = paths.names(relative)
-        if len(names) < 3 or names[1] not in ("Runs", "LoggedModels"):
+        if names[1:3] == ["Runs", "traces"]:
+            # The client takes `…/<experiment>/traces/<trace>` for the files of a run called "traces".
+            names = [names[0], "Traces", *names[3:]]
+        if len(names) < 3 or names[1] not in OWNERS:
             raise NotFound(f"nothing is at {PREFIX}/{relative}", code="NOT_FOUND")
         experiment = _decided(ctx, names, RIGHTS[access])
         if access != "read":
             _require_changeable(ctx, names[1], names[2])
-        folder = names[2:3] if names[1] == "Runs" else ["logged_models", names[2]]
-        return root(ctx, experiment).joinpath(*folder, *names[3:])
+        return root(ctx, experiment).joinpath(*FOLDERS[names[1]], *names[2:])
 
 
 def _decided(ctx: Ctx, names: list[str], needs: Rule) -> Obj[Experiment]:
     """The experiment of the run or model, on which the caller holds the right; to a stranger all ids look alike."""
     experiment_id, what, owner = names[:3]
     try:
-        experiment = experiment_of_run(ctx, owner) if what == "Runs" else experiment_of_model(ctx, owner)
+        experiment = OWNERS[what](ctx, owner)
         if experiment.id != experiment_id:
             raise NotFound(f"{owner} is not in experiment {experiment_id}", code="NOT_FOUND")
     except NotFound:
@@ -115,6 +127,8 @@ def _shown(below: list[str], entry: Entry) -> dict[str, Any]:
 
 
 def _require_changeable(ctx: Ctx, what: str, owner: str) -> None:
+    if what == "Traces":
+        return
     table, column = ("runs", "run_uuid") if what == "Runs" else ("logged_models", "model_id")
     stage = ctx.tx.scalar(f"SELECT lifecycle_stage FROM {table} WHERE {column} = ?", owner)
     if stage != "active":

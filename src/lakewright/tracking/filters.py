@@ -10,7 +10,7 @@ from typing import Literal
 
 from lakewright.kernel.faults import Invalid
 
-Entity = Literal["metric", "param", "tag", "attribute", "dataset"]
+Entity = Literal["metric", "param", "tag", "attribute", "dataset", "metadata"]
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"]
 Value = str | float | int | tuple[str, ...] | None
 
@@ -29,6 +29,7 @@ ENTITIES: dict[str, Entity] = {
     "tag": "tag", "tags": "tag",
     "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "run": "attribute",
     "dataset": "dataset", "datasets": "dataset",
+    "trace": "attribute", "metadata": "metadata", "request_metadata": "metadata",
 }  # fmt: skip
 
 _TOKEN = re.compile(

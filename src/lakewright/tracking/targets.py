@@ -63,6 +63,13 @@ def experiment_of_model(ctx: Ctx, model_id: str) -> Obj[Experiment]:
     return objects.by_id(ctx, EXPERIMENT, str(found))
 
 
+def experiment_of_trace(ctx: Ctx, trace_id: str) -> Obj[Experiment]:
+    found = ctx.tx.scalar("SELECT experiment_id FROM trace_info WHERE request_id = ?", trace_id)
+    if found is None:
+        raise NotFound(f"Trace with ID '{trace_id}' not found.")
+    return objects.by_id(ctx, EXPERIMENT, str(found))
+
+
 def require_usable(ctx: Ctx, experiment: Obj[Experiment], model_id: str, needs: Rule) -> None:
     """The model is in this experiment, or in one on which the caller holds `needs`; no other id names one here."""
     try:
