@@ -56,9 +56,7 @@ def wrk(url: str, pid: int, script: str, *, connections: int = 64, seconds: int 
         command = ["wrk", "-t1", f"-c{connections}", "--latency", "-s", str(lua)]
         subprocess.run([*command, f"-d{warm}s", url], capture_output=True, text=True, check=True)
         before = cpu_seconds(pid)
-        done = subprocess.run(
-            [*command, f"-d{seconds}s", url], capture_output=True, text=True, check=True
-        ).stdout
+        done = subprocess.run([*command, f"-d{seconds}s", url], capture_output=True, text=True, check=True).stdout
         used = cpu_seconds(pid) - before
     rate = float(RATE.search(done).group(1))  # type: ignore[union-attr]
     amount, unit = PERCENTILE.search(done).groups()  # type: ignore[union-attr]
