@@ -321,3 +321,60 @@ def test_no_play_with_names_shows_a_hidden_value(ann: Person, query: str) -> Non
     assert "canary" not in shown
     for hidden in ("'ben'", "'dan'", "'eli'"):
         assert hidden not in shown
+
+
+# Random questions, asked of the governed table and of a plain table that holds only what ann may see: same answers.
+TEXTS, NUMBERS_ = st.sampled_from(["name", "region", "ssn", "code"]), st.sampled_from(["id", "salary", "boss"])
+SIGNS = st.sampled_from(["=", "<>", "<", ">=", "<=>"])
+VALUES_ = st.sampled_from(["'EU'", "'US'", "'***'", "'canary-ssn-two'", "'ben'", "'128'", "''"])
+AMOUNTS = st.sampled_from(["0", "2", "200", "300", "-1", "2.5", "99999999999999999999"])
+
+
+def _conditions(depth: int) -> st.SearchStrategy[str]:
+    plain = st.one_of(
+        st.builds(lambda c, s, v: f"x.{c} {s} {v}", TEXTS, SIGNS, VALUES_),
+        st.builds(lambda c, s, v: f"x.{c} {s} {v}", NUMBERS_, SIGNS, AMOUNTS),
+        st.builds(lambda c, v: f"x.{c} LIKE {v}", TEXTS, st.sampled_from(["'%a%'", "'canary%'", "'_e_'", "'%'"])),
+        st.builds(lambda c, n: f"x.{c} IS {n}NULL", st.one_of(TEXTS, NUMBERS_), st.sampled_from(["", "NOT "])),
+        st.builds(lambda c, a, b: f"x.{c} BETWEEN {a} AND {b}", NUMBERS_, AMOUNTS, AMOUNTS),
+        st.builds(lambda c, s, v: f"try_cast(x.{c} AS int) {s} {v}", TEXTS, SIGNS, AMOUNTS),
+        st.builds(lambda a, b: f"100 div (x.{a} - {b}) > 0", NUMBERS_, AMOUNTS),
+        st.builds(lambda c: f"cast(x.{c} AS int) > 0", TEXTS),
+        st.builds(lambda c: f"x.{c} IN (SELECT y.{c} FROM {{t}} y WHERE y.salary > 100)", st.one_of(TEXTS, NUMBERS_)),
+        st.builds(lambda c: f"EXISTS (SELECT 1 FROM {{t}} y WHERE y.boss = x.id AND y.{c} IS NOT NULL)", TEXTS),
+        st.builds(lambda c: f"x.salary >= (SELECT avg(y.salary) FROM {{t}} y WHERE y.{c} = x.{c})", TEXTS),
+    )
+    if depth == 0:
+        return plain
+    inner = _conditions(depth - 1)
+    return st.one_of(
+        plain,
+        st.builds(lambda a, b: f"({a} AND {b})", inner, inner),
+        st.builds(lambda a, b: f"({a} OR {b})", inner, inner),
+        st.builds(lambda a: f"NOT ({a})", inner),
+        st.builds(lambda a, b, c: f"CASE WHEN {a} THEN {b} ELSE {c} END", inner, inner, inner),
+    )
+
+
+SHAPES = st.sampled_from(
+    [
+        "SELECT x.* FROM {{t}} x WHERE {c}", "SELECT count(*), min(x.ssn), sum(x.salary) FROM {{t}} x WHERE {c}",
+        "SELECT x.region, count(DISTINCT x.ssn) AS n FROM {{t}} x WHERE {c} GROUP BY x.region HAVING count(*) > 0",
+        "SELECT x.name, z.name AS other FROM {{t}} x LEFT JOIN {{t}} z ON x.boss = z.id AND {c}",
+        "SELECT * FROM (SELECT *, rank() OVER (PARTITION BY region ORDER BY salary, id) AS r FROM {{t}}) x WHERE {c}",
+        "WITH q AS (SELECT * FROM {{t}}) SELECT x.id, x.ssn FROM q x WHERE {c} UNION SELECT x.id, x.ssn FROM {{t}} x WHERE NOT ({c})",
+        "SELECT x.id FROM {{t}} VERSION AS OF 1 AS x WHERE {c}", "SELECT x.id FROM {{t}} x WHERE {c} ORDER BY x.ssn, x.id LIMIT 2",
+        "SELECT d.dept FROM dept d WHERE EXISTS (SELECT 1 FROM {{t}} x WHERE x.id = d.lead AND {c})",
+    ]
+)  # fmt: skip
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(shape=SHAPES, condition=_conditions(2), table=st.sampled_from(["emp", "emp2", "emp3"]))
+def test_any_question_is_answered_as_if_the_hidden_were_not_there(
+    ann: Person, shape: str, condition: str, table: str
+) -> None:
+    query = shape.replace("{{", "{").replace("}}", "}").replace("{c}", condition)
+    assert _outcome(ann, query.format(t=table)) == _outcome(ann, query.format(t="oracle"))
