@@ -23,14 +23,11 @@ def api_name(kind) -> str:
 def planted(platform, people):
     """One object of a kind, of the administrators."""
 
-    def plant(kind):
-        def make(ctx: Ctx):
-            under = objects.find(ctx, WORKSPACE, "") if kind.under is WORKSPACE else plant(kind.under)
-            return objects.create(ctx, kind, f"a{kind.name}", kind.example, under=under, owner="admins")
+    def plant(ctx: Ctx, kind):
+        under = objects.find(ctx, WORKSPACE, "") if kind.under is WORKSPACE else plant(ctx, kind.under)
+        return objects.create(ctx, kind, f"a{kind.name}", kind.example, under=under, owner="admins")
 
-        return platform.transact(make)
-
-    return plant
+    return lambda kind: platform.transact(lambda ctx: plant(ctx, kind))
 
 
 def entry(name: str, level: str) -> AccessControlRequest:

@@ -30,7 +30,7 @@ def main(people):
 
 
 def test_catalogs_and_schemas_live(people, main):
-    assert [c.name for c in run(main, lambda c: uc.CatalogsApi(c).list_catalogs()).catalogs] == ["main"]
+    assert "main" in [c.name for c in run(main, lambda c: uc.CatalogsApi(c).list_catalogs()).catalogs]
     changed = run(
         main, lambda c: uc.CatalogsApi(c).update_catalog("main", uc.UpdateCatalog(new_name="prime", comment="d"))
     )
