@@ -143,7 +143,9 @@ def auto_stop(platform: Platform) -> None:
     pool = platform.the(Pool)
 
     def tick(ctx: Ctx) -> None:
-        for row in ctx.tx.all("SELECT id FROM objects WHERE kind = 'warehouse' AND deleted_at IS NULL"):
+        for row in ctx.tx.all(
+            "SELECT id FROM objects WHERE kind = 'warehouse' AND workspace = ? AND deleted_at IS NULL", ctx.workspace
+        ):
             warehouse = objects.by_id(ctx, WAREHOUSE, str(row["id"]))
             spec = warehouse.spec
             if spec.state != "RUNNING" or not spec.auto_stop_mins or pool.busy(warehouse.id):
