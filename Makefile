@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: demo up test test-postgres check bench docs environment demo-environment clean
+.PHONY: demo up test check lint bench docs environment demo-environment clean
 
 # From raw data to a served, monitored, retrained model under real permissions. DEMO_ARGS="--exit --report FILE" stops after it.
 demo: demo-environment
@@ -16,8 +16,12 @@ up: demo-environment
 test: environment
 	$(PYTHON) scripts/run_tests.py $(TEST_ARGS)
 
+# The fast half of the tests: style, types, layers, documents in step, and what must hold of every operation.
+check: lint
+	$(RUN) pytest -q tests/conformance
+
 # Style, types, layers, and that generated documents are in step.
-check: environment
+lint: environment
 	.venv/bin/ruff check src tests benchmarks scripts examples
 	.venv/bin/ruff format --check src tests benchmarks scripts examples
 	.venv/bin/pyright
