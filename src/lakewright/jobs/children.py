@@ -1,6 +1,6 @@
 """Child runs: a task that starts another job and ends as that run ends."""
 
-from lakewright.jobs import engine, iterations, rows, states
+from lakewright.jobs import engine, iterations, rows, scopes, states
 from lakewright.jobs.kind import CAN_MANAGE_RUN, JOB
 from lakewright.jobs.rows import Run, TaskRun
 from lakewright.kernel import objects, rules
@@ -24,7 +24,7 @@ def start(ctx: Ctx, task: TaskRun) -> None:
         acting = ctx.as_principal(run.run_as)
         child_job = objects.by_id(acting, JOB, str(it.job_id))
         rules.require(acting, CAN_MANAGE_RUN, child_job)
-        resolved = engine.resolve(ctx, run, task, definition)
+        resolved = scopes.resolve(ctx, run, task, definition)
         overrides = {"notebook_params": it.notebook_params, "python_params": it.python_params}
         order = engine.Order(
             child_job.id, child_job.spec.settings, creator=run.run_as, run_as=child_job.spec.run_as, cause="RUN_JOB_TASK",
@@ -43,7 +43,7 @@ def look(ctx: Ctx, task: TaskRun) -> None:
     child = rows.run(ctx.tx, task.child_run_id) if task.child_run_id else None
     if child is None or child.state not in states.OVER:
         return
-    if child.run_type == engine.ITERATIONS:
+    if child.run_type == rows.ITERATIONS:
         iterations.settle(ctx, task, child)
     elif child.result in states.GOOD:
         engine.finish(ctx, task, states.SUCCESS)

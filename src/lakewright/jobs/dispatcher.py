@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lakewright.engines.processes import AlreadyStarted, Exit, Launcher, LaunchFault
-from lakewright.jobs import children, engine, gates, iterations, launching, rows, states
+from lakewright.jobs import children, engine, gates, iterations, launching, rows, states, stopping
 from lakewright.jobs.engine import Claim
 from lakewright.jobs.logs import Logs, message_of
 from lakewright.jobs.rows import TaskRun
@@ -85,7 +85,7 @@ class Dispatcher:
         self._disown(watched - {task.attempt_id for task in view.mine})
         changed = view.expired or view.retries
         if view.expired:
-            self._do(engine.expire)
+            self._do(stopping.expire)
         if view.retries:
             self._do(engine.ready_again)
         for task in view.mine:
@@ -123,7 +123,7 @@ class Dispatcher:
                 "SELECT 1 FROM job_run WHERE state IN ('PENDING', 'RUNNING', 'TERMINATING') AND deadline <= ?"
                 " UNION ALL SELECT 1 FROM job_run WHERE state = 'QUEUED' AND created_at <= ?"
                 " UNION ALL SELECT 1 FROM task_run WHERE state IN ('RUNNING', 'WAITING') AND deadline <= ?",
-                now, now - engine.QUEUE_MS, now,
+                now, now - stopping.QUEUE_MS, now,
             ),
             retries=_any(ctx, "SELECT 1 FROM task_run WHERE state = 'WAITING_FOR_RETRY' AND due_at <= ?", now),
             ready=_with_kinds(ctx, rows.tasks(ctx.tx, "state = 'PENDING' ORDER BY due_at, created_at, run_id LIMIT 500")),

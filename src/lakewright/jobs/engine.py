@@ -11,23 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lakewright.identity import tokens
-from lakewright.jobs import graph, parameters, rows, states
+from lakewright.jobs import graph, parameters, rows, scopes, states
 from lakewright.jobs.definition import ConditionTask, Settings, Task
 from lakewright.jobs.graph import Edge
-from lakewright.jobs.parameters import Scope, TaskFacts
+from lakewright.jobs.parameters import Scope
 from lakewright.jobs.rows import Run, TaskRun
 from lakewright.kernel.audit import Entry
-from lakewright.kernel.config import Settings as PlatformSettings
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Fault, Invalid
 
 WORKLOAD_FAILED = "Workload failed, see run output for details."
-ITERATIONS = "FOR_EACH"
-"""Type of the run inside a run that holds the iterations of a for_each task; not listed, not counted."""
 LONGEST_TOKEN = 30 * 24 * 3600
 """Seconds a task's token lives when the task has no timeout; it is revoked when the attempt ends."""
-QUEUE_MS = 48 * 3600 * 1000
-"""How long a run may wait in the queue."""
 
 
 # --- a run begins ---
@@ -60,7 +55,7 @@ def open_run(ctx: Ctx, order: Order) -> Run:
     chosen = sorted(graph.only(settings.graph, order.only)) if order.only else []
     scope = Scope(
         int(order.job_id), settings.name, run_id, now, order.cause, order.due_at, workspace_id=ctx.workspace,
-        workspace_url=address(ctx.settings),
+        workspace_url=scopes.address(ctx.settings),
     )  # fmt: skip
     given = parameters.job_parameters(settings.defaults, order.parameters)
     state, result, message = _admission(ctx, order)
@@ -123,7 +118,7 @@ def holding(ctx: Ctx, job_id: str) -> int:
     return int(
         ctx.tx.scalar(
             f"SELECT COUNT(*) FROM job_run WHERE job_id = ? AND run_type <> ? AND state IN ({marks})",
-            job_id, ITERATIONS, *sorted(states.HOLDING_RUNS),
+            job_id, rows.ITERATIONS, *sorted(states.HOLDING_RUNS),
         )
     )  # fmt: skip
 
@@ -217,7 +212,7 @@ def _judge(ctx: Ctx, run: Run, task: TaskRun, condition: ConditionTask) -> TaskR
     """A condition task needs no compute: it is decided here and now."""
     now = ctx.now()
     try:
-        scope = scope_of(ctx, run, task)
+        scope = scopes.scope_of(ctx, run, task)
         left, right = parameters.resolve(condition.left, scope), parameters.resolve(condition.right, scope)
         outcome = "true" if compare(condition.op, left, right) else "false"
         changes: dict[str, Any] = {
@@ -258,7 +253,7 @@ def _conclude(ctx: Ctx, run: Run, edges: graph.Graph, newest: Mapping[str, TaskR
     ended = rows.move_run(ctx, run, "finish", result=verdict.result, message=verdict.message, ended_at=now)
     if ended is None:
         return
-    if run.run_type == ITERATIONS:
+    if run.run_type == rows.ITERATIONS:
         return
     record(ctx, "runSucceeded" if verdict.result in states.GOOD else "runFailed", ended, verdict.message)
     dequeue(ctx, run.job_id, _limit(ctx, run))
@@ -298,7 +293,7 @@ def claim(ctx: Ctx, node: str, task: TaskRun) -> Claim | None:
     _running(ctx, run)
     ctx.tx.run("DELETE FROM task_value WHERE job_run_id = ? AND task_key = ?", run.run_id, task.task_key)
     try:
-        resolved = resolve(ctx, run, taken, definition)
+        resolved = scopes.resolve(ctx, run, taken, definition)
     except Invalid as fault:
         finish(ctx, taken, states.FAILED, str(fault), code="INVALID_RUN_CONFIGURATION")
         return None
@@ -410,148 +405,13 @@ def ready_again(ctx: Ctx) -> None:
         rows.move_task(ctx, task, "ready", due_at=ctx.now())
 
 
-# --- stopping ---
-
-
-def stop_run(ctx: Ctx, job_run_id: int, why: str, *, whole: bool = False) -> None:
-    """Cancel a run or end it for its timeout: what runs is killed, what has not begun is dropped.
-
-    Tasks that were to run after failures (run_if) still do after the first cancellation; a second one, or a timeout,
-    drops them too, and so does `whole`.
-    """
-    run = rows.lock(ctx, job_run_id)
-    if run is None or run.state in states.OVER:
-        return
-    if run.state == states.QUEUED:
-        rows.move_run(ctx, run, "drop", result=why, message="Run cancelled.", ended_at=ctx.now())
-        for task in rows.latest(ctx.tx, job_run_id).values():
-            _stop_attempt(ctx, task, why)
-        return
-    final = whole or run.state == states.TERMINATING or why == states.TIMEDOUT
-    rows.move_run(ctx, run, "stop", stopped_for=why)
-    if final and why == states.TIMEDOUT:
-        ctx.tx.run("UPDATE job_run SET stopped_for = ?, deadline = NULL WHERE run_id = ?", why, job_run_id)
-    for task in rows.latest(ctx.tx, job_run_id).values():
-        if final or task.state != states.BLOCKED:
-            _stop_attempt(ctx, task, states.CANCELED)
-    advance(ctx, job_run_id)
-
-
-def stop_task(ctx: Ctx, task: TaskRun, why: str) -> None:
-    """End one attempt and let the rest of the run draw its conclusions."""
-    rows.lock(ctx, task.job_run_id)
-    _stop_attempt(ctx, task, why)
-    advance(ctx, task.job_run_id)
-
-
-def _stop_attempt(ctx: Ctx, task: TaskRun, why: str) -> None:
-    message = "Task timed out." if why == states.TIMEDOUT else "Task cancelled."
-    if task.state in (states.STARTING, states.RUNNING):
-        rows.move_task(ctx, task, "stop", stopped_for=why, message=message)
-        return
-    dropped = rows.move_task(ctx, task, "drop", result=why, message=message, ended_at=ctx.now())
-    if dropped and dropped.child_run_id:
-        child = rows.run(ctx.tx, dropped.child_run_id)
-        stop_run(ctx, dropped.child_run_id, states.CANCELED, whole=child is not None and child.run_type == ITERATIONS)
-
-
-def expire(ctx: Ctx) -> None:
-    """Everything whose time is up at this moment."""
-    now = ctx.now()
-    active = (states.PENDING, states.RUNNING, states.TERMINATING)
-    for run in rows.runs(ctx.tx, "state IN (?, ?, ?) AND deadline <= ?", *active, now):
-        stop_run(ctx, run.run_id, states.TIMEDOUT)
-    for run in rows.runs(ctx.tx, "state = ? AND created_at <= ?", states.QUEUED, now - QUEUE_MS):
-        stop_run(ctx, run.run_id, states.CANCELED)
-    for task in rows.tasks(ctx.tx, "state IN (?, ?) AND deadline <= ?", states.RUNNING, states.WAITING, now):
-        stop_task(ctx, task, states.TIMEDOUT)
-
-
-def change_timeout(ctx: Ctx, job_id: str, seconds: int) -> None:
-    """The one setting of a job that also holds for runs under way."""
-    ctx.tx.run(
-        "UPDATE job_run SET deadline = CASE WHEN ? > 0 THEN started_at + ? ELSE NULL END"
-        " WHERE job_id = ? AND state IN (?, ?)",
-        seconds, seconds * 1000, job_id, states.PENDING, states.RUNNING,
-    )  # fmt: skip
-
-
-# --- what tasks know ---
-
-
-def scope_of(ctx: Ctx, run: Run, task: TaskRun) -> Scope:
-    """What references in this task's parameters may name."""
-    if run.run_type == ITERATIONS:
-        return _scope_of_iteration(ctx, run, task)
-    values = rows.values(ctx.tx, run.run_id)
-    others = rows.latest(ctx.tx, run.run_id)
-    return Scope(
-        job_id=int(run.job_id),
-        job_name=run.name,
-        run_id=run.run_id,
-        start_time=run.started_at or run.created_at,
-        trigger=run.cause,
-        trigger_time=run.due_at,
-        repair_count=len(json.loads(run.repairs)),
-        parameters=json.loads(run.parameters),
-        task=TaskFacts(task.run_id, execution_count=task.attempt + 1),
-        task_name=task.task_key,
-        tasks={
-            key: TaskFacts(t.run_id, t.result, t.attempt + 1, t.code, values.get(key, {})) for key, t in others.items()
-        },
-        workspace_id=ctx.workspace,
-        workspace_url=address(ctx.settings),
-    )
-
-
-def _scope_of_iteration(ctx: Ctx, run: Run, task: TaskRun) -> Scope:
-    """An iteration sees what its for_each task sees, itself as the task, and its own input."""
-    above = rows.task(ctx.tx, run.parent_run_id or 0)
-    outer = rows.run(ctx.tx, above.job_run_id) if above else None
-    if above is None or outer is None:
-        raise Invalid("the run that this iteration belongs to is gone")
-    given = json.loads(run.overrides)["inputs"][int(task.task_key.rpartition("_")[2])]
-    me = TaskFacts(task.run_id, execution_count=task.attempt + 1)
-    return replace(scope_of(ctx, outer, above), task=me, task_name=task.task_key, input=given)
-
-
-def address(settings: PlatformSettings) -> str:
-    """Where this platform is reached, without a slash at the end."""
-    if settings.public_url:
-        return settings.public_url.rstrip("/")
-    scheme = "https" if settings.tls_certificate else "http"
-    return f"{scheme}://{settings.host}:{settings.port}"
-
-
-def resolve(ctx: Ctx, run: Run, task: TaskRun, definition: Task) -> dict[str, Any]:
-    """The parameters of a task as it will get them. Raises Invalid for a reference to nothing."""
-    scope, overrides = scope_of(ctx, run, task), json.loads(run.overrides)
-    if it := definition.notebook_task:
-        own = parameters.named(it.base_parameters, overrides.get("notebook_params"), scope.parameters)
-        return {
-            "base_parameters": parameters.resolve_all(own, scope),
-            "notebook_path": parameters.resolve(it.notebook_path, scope),
-        }
-    if it := definition.spark_python_task:
-        given = overrides.get("python_params")
-        words = it.parameters if given is None else given
-        return {
-            "parameters": parameters.resolve_all(words, scope),
-            "python_file": parameters.resolve(it.python_file, scope),
-        }
-    if it := definition.run_job_task:
-        return {"job_parameters": parameters.resolve_all(it.job_parameters, scope)}
-    if it := definition.for_each_task:
-        return {"inputs": parameters.resolve(it.inputs, scope)}
-    if it := definition.approval_task:
-        return parameters.resolve_all(it.model_dump(exclude_none=True), scope)
-    return {}
+# --- on record ---
 
 
 def record(ctx: Ctx, action: str, run: Run, because: str = "") -> None:
     """What the engine does goes into the audit trail beside what people do: who made the run, as whom it acts."""
     assert ctx.turn is not None
-    if run.run_type == ITERATIONS:
+    if run.run_type == rows.ITERATIONS:
         return
     ctx.turn.entries.append(
         Entry(

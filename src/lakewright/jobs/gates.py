@@ -7,7 +7,7 @@ a model; then the approval of that version is waited for, and whoever keeps thos
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from lakewright.jobs import engine, rows, states
+from lakewright.jobs import engine, rows, scopes, states
 from lakewright.jobs.definition import ApprovalTask
 from lakewright.jobs.rows import Run, TaskRun
 from lakewright.kernel.audit import Entry
@@ -47,7 +47,7 @@ class ModelGate(Protocol):
 
 
 def question(ctx: Ctx, run: Run, task: TaskRun) -> Question:
-    spec = engine.resolve(ctx, run, task, run.definition.task(task.task_key))
+    spec = scopes.resolve(ctx, run, task, run.definition.task(task.task_key))
     return Question(run.run_id, task.run_id, run.creator, run.run_as, spec)
 
 

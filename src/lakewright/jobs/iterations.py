@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from typing import Any, cast
 
-from lakewright.jobs import engine, rows, states
+from lakewright.jobs import engine, rows, scopes, states
 from lakewright.jobs.definition import MAX_TASKS, ForEachTask, Settings
 from lakewright.jobs.rows import Run, TaskRun
 from lakewright.kernel.context import Ctx
@@ -24,7 +24,7 @@ def start(ctx: Ctx, task: TaskRun) -> None:
     it = definition.for_each_task
     assert it is not None
     try:
-        resolved = engine.resolve(ctx, run, task, definition)
+        resolved = scopes.resolve(ctx, run, task, definition)
         inputs = inputs_of(resolved["inputs"])
     except Invalid as fault:
         engine.finish(ctx, task, states.FAILED, str(fault), code="INVALID_RUN_CONFIGURATION")
@@ -54,7 +54,7 @@ def _run_of(ctx: Ctx, run: Run, task: TaskRun, it: ForEachTask, inputs: list[Any
         {"name": f"{run.name}: {task.task_key}"[:4096], "tasks": laid_out(it, len(inputs))}
     )
     return Run(
-        run_id=rows.new_run_id(), workspace=run.workspace, job_id=run.job_id, run_type=engine.ITERATIONS,
+        run_id=rows.new_run_id(), workspace=run.workspace, job_id=run.job_id, run_type=rows.ITERATIONS,
         name=settings.name, settings=settings.model_dump_json(), parameters=run.parameters,
         overrides=json.dumps({"inputs": inputs}), chosen="[]", cause=run.cause, due_at=run.due_at,
         parent_run_id=task.run_id, creator=run.creator, run_as=run.run_as, idempotency=None, state=states.PENDING,
@@ -83,7 +83,7 @@ def settle(ctx: Ctx, task: TaskRun, inner: Run) -> None:
 def of(ctx: Ctx, task: TaskRun) -> tuple[Run, list[TaskRun]] | None:
     """The run of a for_each task's iterations and the attempt of each that counts."""
     inner = rows.run(ctx.tx, task.child_run_id) if task.child_run_id else None
-    if inner is None or inner.run_type != engine.ITERATIONS:
+    if inner is None or inner.run_type != rows.ITERATIONS:
         return None
     return inner, sorted(rows.latest(ctx.tx, inner.run_id).values(), key=lambda t: int(t.task_key.rpartition("_")[2]))
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from lakewright.identity.service_principals import SERVICE_PRINCIPAL, USE
-from lakewright.jobs import definition, engine, rows, schedules
+from lakewright.jobs import definition, rows, schedules, stopping
 from lakewright.jobs.definition import PAGE, RunAs, Settings
 from lakewright.jobs.kind import CAN_MANAGE, CAN_VIEW, JOB, Job
 from lakewright.kernel import grants, objects, rules
@@ -125,7 +125,7 @@ def update(ctx: Ctx, job: Obj[Job], ask: UpdateJob) -> Reply:
 def delete(ctx: Ctx, job: Obj[Job], ask: ById) -> Reply:
     """The job, not its history: active runs are cancelled, runs stay readable."""
     for run in rows.runs(ctx.tx, "job_id = ? AND state NOT IN ('TERMINATED', 'SKIPPED')", job.id):
-        engine.stop_run(ctx, run.run_id, "CANCELED")
+        stopping.stop_run(ctx, run.run_id, "CANCELED")
     schedules.follow(ctx, job.id, None)
     objects.delete(ctx, job)
     return {}
@@ -216,7 +216,7 @@ def _change(ctx: Ctx, job: Obj[Job], settings: Settings) -> None:
     before = job.spec.settings
     run_as = actor(ctx, settings.run_as, job.spec, same_work=_work(settings) == _work(before))
     if settings.timeout_seconds != before.timeout_seconds:
-        engine.change_timeout(ctx, job.id, settings.timeout_seconds)
+        stopping.change_timeout(ctx, job.id, settings.timeout_seconds)
     schedules.follow(ctx, job.id, settings.schedule)
     if settings.name != before.name:
         job = objects.rename(ctx, job, settings.name[:255] or "Untitled")

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lakewright.engines.processes import Limits, TaskSpec
-from lakewright.jobs import engine, sources
+from lakewright.jobs import scopes, sources
 from lakewright.jobs.engine import Claim
 from lakewright.kernel.faults import NotSupported
 from lakewright.kernel.platform import Platform
@@ -25,7 +25,7 @@ def prepare(platform: Platform, claim: Claim, folder: Path) -> TaskSpec:
     code.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry, argv = _entry(platform, claim, code)
     timeout = claim.definition.timeout_seconds
-    host = engine.address(platform.settings)
+    host = scopes.address(platform.settings)
     return TaskSpec(
         attempt=claim.task.attempt_id,
         entry=entry,

@@ -98,6 +98,8 @@ class TaskRun:
         return f"{_ATTEMPT}{self.run_id}"
 
 
+ITERATIONS = "FOR_EACH"
+"""Type of the run inside a run that holds the iterations of a for_each task; not listed, not counted."""
 _ATTEMPT = "task-"
 
 

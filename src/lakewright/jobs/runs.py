@@ -5,16 +5,17 @@ from typing import Any
 
 from pydantic import Field
 
-from lakewright.jobs import definition, engine, gates, graph, iterations, parameters, repairs, rows, states
+from lakewright.jobs import definition, engine, gates, parameters, repairs, rows, showing, states, stopping
 from lakewright.jobs.definition import Settings
 from lakewright.jobs.jobs import BY_ID as JOB_BY_ID
 from lakewright.jobs.jobs import AccessControl, actor, api, old, share
 from lakewright.jobs.kind import CAN_MANAGE, CAN_MANAGE_RUN, CAN_VIEW, JOB, SUBMITTED, Job
 from lakewright.jobs.logs import Logs
 from lakewright.jobs.rows import Run, TaskRun
+from lakewright.jobs.showing import NoRun
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import BadState, Invalid, NotFound, NotSupported
+from lakewright.kernel.faults import BadState, Invalid, NotSupported
 from lakewright.kernel.kinds import Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import OUTSIDE, SNAPSHOT, Ask, Reply
@@ -26,12 +27,6 @@ UNSUPPORTED_PARAMETERS = (
     "dbt_commands", "jar_params", "pipeline_params", "python_named_params", "spark_submit_params", "sql_params",
     "performance_target", "duration_target",
 )  # fmt: skip
-
-
-class NoRun(NotFound):
-    """With this status and text the SDK raises ResourceDoesNotExist."""
-
-    status, code = 400, "INVALID_PARAMETER_VALUE"
 
 
 def job_of_run(ctx: Ctx, run_id: str) -> Obj[Job]:
@@ -177,17 +172,17 @@ def submit(ctx: Ctx, workspace: Obj[Root], ask: Submit) -> Reply:
 def get(ctx: Ctx, job: Obj[Job], ask: GetRun) -> Reply:
     """A run, or one attempt at a task by its own run id."""
     if task := rows.task(ctx.tx, ask.run_id):
-        return _show_alone(ctx, task, resolved=ask.include_resolved_values)
+        return showing.alone(ctx, task, resolved=ask.include_resolved_values)
     run = rows.run(ctx.tx, ask.run_id)
     if run is None:
         raise NoRun(f"Run {ask.run_id} does not exist.")
-    shown = show(ctx, run)
-    of_run = rows.attempts(ctx.tx, run.run_id) if ask.include_history else _in_order(ctx, run)
+    shown = showing.of_run(ctx, run)
+    of_run = rows.attempts(ctx.tx, run.run_id) if ask.include_history else showing.in_order(ctx, run)
     bound = f"{ctx.principal.id}:run:{run.run_id}"
     start = int(objects.open_token(ctx, ask.page_token, bound)) if ask.page_token else 0
     page = of_run[start : start + definition.PAGE]
     shown["tasks"] = [
-        _with_stats(ctx, task, show_task(run, task, resolved=ask.include_resolved_values)) for task in page
+        showing.with_stats(ctx, task, showing.of_task(run, task, resolved=ask.include_resolved_values)) for task in page
     ]
     if start:
         shown["job_parameters"] = []
@@ -208,10 +203,10 @@ def list_(ctx: Ctx, workspace: Obj[Root], ask: ListRuns) -> Reply:
     size = ask.limit or PAGE
     found = _visible(ctx, workspace, ask, size + 1)
     page = found[:size]
-    reply: Reply = {"runs": [show(ctx, run) for run in page], "has_more": len(found) > size}
+    reply: Reply = {"runs": [showing.of_run(ctx, run) for run in page], "has_more": len(found) > size}
     if ask.expand_tasks:
         for run, shown in zip(page, reply["runs"], strict=True):
-            shown["tasks"] = [show_task(run, task) for task in _in_order(ctx, run)[: definition.PAGE]]
+            shown["tasks"] = [showing.of_task(run, task) for task in showing.in_order(ctx, run)[: definition.PAGE]]
     if len(found) > size:
         reply["next_page_token"] = objects.seal_token(ctx, f"{page[-1].created_at}:{page[-1].run_id}", _bound(ctx, ask))
     return reply
@@ -221,9 +216,9 @@ def list_(ctx: Ctx, workspace: Obj[Root], ask: ListRuns) -> Reply:
 def cancel(ctx: Ctx, job: Obj[Job], ask: ById) -> Reply:
     """A run, or one task of it by the task's run id. What has ended stays as it ended."""
     if task := rows.task(ctx.tx, ask.run_id):
-        engine.stop_task(ctx, task, states.CANCELED)
+        stopping.stop_task(ctx, task, states.CANCELED)
     else:
-        engine.stop_run(ctx, ask.run_id, states.CANCELED)
+        stopping.stop_run(ctx, ask.run_id, states.CANCELED)
     return {}
 
 
@@ -236,7 +231,7 @@ def cancel_all(ctx: Ctx, job: Obj[Job], ask: CancelAll) -> Reply:
     for state in (states.QUEUED, states.PENDING, states.RUNNING, states.TERMINATING):
         if state != states.QUEUED or ask.all_queued_runs:
             for run in rows.runs(ctx.tx, "job_id = ? AND state = ?", job.id, state):
-                engine.stop_run(ctx, run.run_id, states.CANCELED)
+                stopping.stop_run(ctx, run.run_id, states.CANCELED)
     return {}
 
 
@@ -260,7 +255,7 @@ def get_output(ctx: Ctx, job: Obj[Job], ask: ById) -> Reply:
             )
         run = rows.run(ctx.tx, task.job_run_id)
         assert run is not None
-        return task, run, _show_alone(ctx, task)
+        return task, run, showing.alone(ctx, task)
 
     task, run, metadata = ctx.snapshot(read)
     shown: Reply = {"metadata": metadata, **json.loads(task.output)}
@@ -322,7 +317,7 @@ def _both(ctx: Ctx, run_id: int) -> tuple[Run, TaskRun]:
 
 
 def _visible(ctx: Ctx, workspace: Obj[Root], ask: ListRuns, limit: int) -> list[Run]:
-    where, params = ["r.workspace = ?", "r.deleted_at IS NULL", "r.run_type <> ?"], [ctx.workspace, engine.ITERATIONS]
+    where, params = ["r.workspace = ?", "r.deleted_at IS NULL", "r.run_type <> ?"], [ctx.workspace, rows.ITERATIONS]
     rest: list[Any] = []
 
     def narrow(condition: str, *values: Any) -> None:
@@ -358,97 +353,3 @@ def _visible(ctx: Ctx, workspace: Obj[Root], ask: ListRuns, limit: int) -> list[
 def _bound(ctx: Ctx, ask: ListRuns) -> str:
     filters = ask.model_dump_json(exclude={"page_token", "limit", "offset", "expand_tasks"})
     return f"{ctx.principal.id}:runs:{filters}"
-
-
-def _in_order(ctx: Ctx, run: Run) -> list[TaskRun]:
-    newest = rows.latest(ctx.tx, run.run_id)
-    return [newest[key] for key in graph.ordered(engine.graph_of(run)) if key in newest]
-
-
-# --- show ---
-
-
-def show(ctx: Ctx, run: Run) -> Reply:
-    settings, began = run.definition, run.started_at or run.created_at
-    values = json.loads(run.parameters)
-    shown: Reply = {
-        "job_id": int(run.job_id),
-        "run_id": run.run_id,
-        "number_in_job": run.run_id,
-        "original_attempt_run_id": run.run_id,
-        "creator_user_name": ctx.name_of(run.creator),
-        "run_as_user_name": ctx.name_of(run.run_as),
-        "run_name": run.name,
-        "run_type": run.run_type,
-        "run_page_url": f"{engine.address(ctx.settings)}/jobs/{run.job_id}/runs/{run.run_id}",
-        "trigger": run.cause,
-        "format": "MULTI_TASK",
-        "start_time": run.created_at,
-        "end_time": run.ended_at or 0,
-        "setup_duration": 0,
-        "execution_duration": 0,
-        "cleanup_duration": 0,
-        "run_duration": (run.ended_at - began) if run.ended_at else 0,
-        "job_parameters": [
-            {"name": p.name, "default": p.default, "value": values[p.name]} for p in settings.parameters
-        ],
-        **states.show(run.standing),
-    }
-    if run.started_at and run.started_at > run.created_at:
-        shown["queue_duration"] = run.started_at - run.created_at
-    if run.cause == "PERIODIC" and settings.schedule:
-        shown["schedule"] = settings.schedule.model_dump(mode="json")
-    if run.parent_run_id:
-        shown["trigger_info"] = {"run_id": run.parent_run_id}
-    if overrides := json.loads(run.overrides):
-        shown["overriding_parameters"] = overrides
-    return shown
-
-
-def show_task(run: Run, task: TaskRun, *, resolved: bool = False) -> Reply:
-    described = run.definition.task(task.task_key)
-    shown = definition.show_task(described) | {
-        "run_id": task.run_id,
-        "attempt_number": task.attempt,
-        "original_attempt_run_id": task.original_run_id,
-        "start_time": task.started_at or task.claimed_at or task.ended_at or 0,
-        "end_time": task.ended_at or 0,
-        "setup_duration": _between(task.claimed_at, task.started_at),
-        "execution_duration": _between(task.started_at, task.ended_at),
-        "cleanup_duration": 0,
-        **states.show(task.standing),
-    }
-    if described.condition_task:
-        outcome = {"outcome": task.outcome} if task.outcome else {}
-        shown["condition_task"] = described.condition_task.model_dump() | json.loads(task.resolved) | outcome
-    elif resolved and task.resolved != "{}":
-        names = ("parameters", "base_parameters", "job_parameters")
-        shown["resolved_values"] = {described.kind: {k: v for k, v in json.loads(task.resolved).items() if k in names}}
-    return shown
-
-
-def _between(start: int | None, end: int | None) -> int:
-    return max(0, end - start) if start is not None and end is not None else 0
-
-
-def _with_stats(ctx: Ctx, task: TaskRun, shown: Reply) -> Reply:
-    """A for_each task says how far its iterations are."""
-    if found := iterations.of(ctx, task):
-        shown["for_each_task"]["stats"] = iterations.stats(found[1])
-    return shown
-
-
-def _show_alone(ctx: Ctx, task: TaskRun, *, resolved: bool = False) -> Reply:
-    """One attempt as if it were a run of its own."""
-    run = rows.run(ctx.tx, task.job_run_id)
-    if run is None:
-        raise NoRun(f"Run {task.run_id} does not exist.")
-    one = _with_stats(ctx, task, show_task(run, task, resolved=resolved))
-    same = ("start_time", "end_time", "setup_duration", "execution_duration", "cleanup_duration", "state", "status",
-            "attempt_number", "original_attempt_run_id")  # fmt: skip
-    shown = show(ctx, run) | {name: one[name] for name in same} | {
-        "run_id": task.run_id, "job_run_id": run.run_id, "run_name": task.task_key, "run_duration": 0, "tasks": [one],
-    }  # fmt: skip
-    if found := iterations.of(ctx, task):
-        shown["iterations"] = [show_task(found[0], each, resolved=resolved) for each in found[1]]
-    return shown

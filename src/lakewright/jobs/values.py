@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from lakewright.jobs import engine, rows, states
+from lakewright.jobs import rows, states
 from lakewright.jobs.kind import CAN_VIEW
 from lakewright.jobs.rows import TaskRun
 from lakewright.jobs.runs import job_of_run
@@ -79,7 +79,7 @@ def own_task(ctx: Ctx) -> TaskRun | None:
 def _outer(ctx: Ctx, job_run_id: int) -> int:
     """The run whose tasks a task names: an iteration names those of the run it is part of."""
     run = rows.run(ctx.tx, job_run_id)
-    if run is None or run.run_type != engine.ITERATIONS:
+    if run is None or run.run_type != rows.ITERATIONS:
         return job_run_id
     above = rows.task(ctx.tx, run.parent_run_id or 0)
     return above.job_run_id if above else job_run_id
