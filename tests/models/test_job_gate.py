@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from conftest import MODEL
 from databricks.sdk.errors import PermissionDenied
 from databricks.sdk.service.jobs import JobAccessControlRequest, JobPermissionLevel
+
+from .conftest import MODEL
 
 APPROVALS = "/api/2.1/lakewright/approvals"
 

@@ -1,7 +1,6 @@
 """The registry through the unmodified SDK and by the calls of MLflow's client."""
 
 import pytest
-from conftest import MODEL, good_files
 from databricks.sdk.errors import (
     BadRequest,
     InvalidParameterValue,
@@ -12,6 +11,8 @@ from databricks.sdk.errors import (
     ResourceAlreadyExists,
 )
 from databricks.sdk.service.catalog import PermissionsChange, Privilege
+
+from .conftest import MODEL, good_files
 
 LEGACY = "/api/2.0/mlflow/unity-catalog"
 

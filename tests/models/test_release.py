@@ -4,7 +4,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MODEL, good_files
 from databricks.sdk.errors import (
     BadRequest,
     DatabricksError,
@@ -22,6 +21,8 @@ from lakewright.models import files, release, versions
 from lakewright.models.registered import REGISTERED_MODEL
 from lakewright.models.sweeping import sweep
 from lakewright.serving.registry import Registry
+
+from .conftest import MODEL, good_files
 
 LEGACY = "/api/2.0/mlflow/unity-catalog"
 UC = "/api/2.1/unity-catalog"
