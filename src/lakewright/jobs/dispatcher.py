@@ -72,7 +72,9 @@ class Dispatcher:
         self._beat()
         if not self._settled:
             self._settled = True
-            self._disown({attempt.attempt for attempt in self._launcher.live()})
+            # Others start processes with the same launcher (a model's, for one): those are theirs to end.
+            running = {attempt.attempt for attempt in self._launcher.live()}
+            self._disown({attempt for attempt in running if rows.run_id_of(attempt)})
         for _ in range(ROUNDS):
             if not self._round():
                 return
