@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lakewright.projects.layout import Permission, Sync
-from lakewright.projects.loading import Project
+from lakewright.projects.loading import BadProject, Project
 from lakewright.projects.plan import folder_permissions, plan, wanted
 from lakewright.projects.state import Deployed, State
 
@@ -84,3 +86,16 @@ def test_what_somebody_else_removed_is_made_again() -> None:
 def test_whom_a_job_runs_as_may_read_the_files() -> None:
     project = _project(jobs__train={**JOB, "run_as": {"service_principal_name": "runner"}})
     assert "permissions files (+ readers CAN_READ, + runner CAN_READ)" in _said(project, State())
+
+
+@pytest.mark.parametrize(
+    ("declared", "complaint"),
+    [
+        ({"grants": [{"principal": "", "privileges": ["SELECT"]}]}, "schemas.ml: principal"),
+        ({"grants": [{"principal": "runner", "privilege": "SELECT"}]}, "schemas.ml: .*unknown key privilege"),
+        ({"permissions": [{"level": "CAN_VIEW", "user_name": ""}]}, "exactly one of user_name"),
+    ],
+)
+def test_access_that_makes_no_sense_is_refused_where_it_stands(declared: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(BadProject, match=complaint):
+        wanted(_project(schemas__ml={**SCHEMA, **declared}))

@@ -46,6 +46,7 @@ def hashes(project: Project) -> dict[str, str]:
 
 def check(project: Project) -> None:
     """What can be known to be wrong before anything is sent."""
+    wanted(project)  # refuses permissions and grants that make no sense
     uploaded = {f"{project.file_path}/{name}" for name in files(project)}
     uploaded |= {name.rsplit(".", 1)[0] for name in uploaded}
     for key, body in project.resources.items():

@@ -38,7 +38,7 @@ class RunAs(Section):
 
     @model_validator(mode="after")
     def one_of_them(self) -> RunAs:
-        if (self.user_name is None) == (self.service_principal_name is None):
+        if bool(self.user_name) == bool(self.service_principal_name):
             raise ValueError("give either user_name or service_principal_name")
         return self
 
@@ -51,13 +51,13 @@ class Permission(Section):
 
     @model_validator(mode="after")
     def one_principal(self) -> Permission:
-        if sum(one is not None for one in (self.user_name, self.group_name, self.service_principal_name)) != 1:
+        if sum(bool(one) for one in (self.user_name, self.group_name, self.service_principal_name)) != 1:
             raise ValueError("give exactly one of user_name, group_name, service_principal_name")
         return self
 
 
 class Grant(Section):
-    principal: str
+    principal: str = Field(min_length=1)
     privileges: list[str]
 
 

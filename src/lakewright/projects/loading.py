@@ -114,14 +114,14 @@ def _parse(path: Path, folder: Path, layout: type[Layout]) -> Layout:
     except yaml.YAMLError as error:
         raise BadProject(f"{where} is not YAML: {error}") from None
     except ValidationError as error:
-        raise BadProject(f"{where}: " + "; ".join(_complaint(one) for one in error.errors())) from None
+        raise BadProject(f"{where}: " + "; ".join(complaint(one) for one in error.errors())) from None
     except ValueError as error:
         raise BadProject(f"{where}: {error}") from None
     _root_local_paths(parsed, path.parent.relative_to(folder).as_posix())
     return parsed
 
 
-def _complaint(error: Any) -> str:
+def complaint(error: Any) -> str:
     place = ".".join(str(step) for step in error["loc"])
     return f"unknown key {place}" if error["type"] == "extra_forbidden" else f"{place}: {error['msg']}"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from lakewright.projects.kinds import KINDS
 from lakewright.projects.layout import Grant, Permission
-from lakewright.projects.loading import Project
+from lakewright.projects.loading import BadProject, Project, complaint
 from lakewright.projects.state import Deployed, State
 
 Tree = dict[str, Any]
@@ -48,12 +50,20 @@ def wanted(project: Project) -> list[Wanted]:
 def _wanted(key: str, declared: Tree, shared: list[Permission]) -> Wanted:
     kind = KINDS[key.split(".")[0]]
     body = {name: value for name, value in declared.items() if name not in ("permissions", "grants")}
-    own = [Permission.model_validate(one) for one in declared.get("permissions", [])]
+    own, granted = _access(key, declared)
     translated = dict(kind.levels)
     levels = [_entry(one, translated.get(one.level, one.level)) for one in shared] if kind.permissions else []
     levels += [_entry(one, one.level) for one in own]
-    grants = {one.principal: sorted(one.privileges) for one in map(Grant.model_validate, declared.get("grants", []))}
+    grants = {one.principal: sorted(one.privileges) for one in granted}
     return Wanted(key, body, sorted(levels, key=lambda one: sorted(one.items())), grants)
+
+
+def _access(key: str, declared: Tree) -> tuple[list[Permission], list[Grant]]:
+    try:
+        permissions = [Permission.model_validate(one) for one in declared.get("permissions", [])]
+        return permissions, [Grant.model_validate(one) for one in declared.get("grants", [])]
+    except ValidationError as error:
+        raise BadProject(f"resources.{key}: " + "; ".join(complaint(one) for one in error.errors())) from None
 
 
 def _entry(one: Permission, level: str) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -45,6 +47,7 @@ def run(*, port: int, data_dir: str, project: str, stay: bool, report: str) -> i
     platform = Running(port, where, token)
     steps = Report(console)
     story = Story(folder, console, steps)
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         with Client(platform.url, token, timeout=120) as admin:
             steps.take("start", lambda: {"as": platform.wait(admin)["userName"], "url": platform.url})
@@ -62,6 +65,11 @@ def run(*, port: int, data_dir: str, project: str, stay: bool, report: str) -> i
         if not data_dir:
             shutil.rmtree(where, ignore_errors=True)
     return 0 if steps.all_ok else 1
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Being told to end, like being interrupted, must not leave a platform behind."""
+    raise KeyboardInterrupt
 
 
 def here() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -145,7 +146,7 @@ def _promise(story: Story) -> None:
 
 def land(story: Story, months: list[int]) -> Figures:
     """The airlines' nightly export: files into the landing volume, uploaded by the engineer."""
-    source = _source(story.project)
+    source = project_module(story, "source")
     client = story.people.engineer.client
     files: dict[str, bytes] = {
         **source.monthly_files(months),
@@ -162,14 +163,12 @@ def land(story: Story, months: list[int]) -> Figures:
     return {"files": len(there), "bytes": sum(there.values()), "months": f"{months[0]} to {months[-1]}"}
 
 
-def _source(project: Path) -> Any:
-    """The project's own module that finds the raw files in the installed package."""
-    folder = str(project / "src")
+def project_module(story: Story, name: str) -> Any:
+    """A module of the project's own code."""
+    folder = str(story.project / "src")
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    from importlib import import_module
-
-    return import_module("flight_delays.source")
+    return import_module(f"flight_delays.{name}")
 
 
 # --- the job ---
@@ -354,7 +353,35 @@ def served(story: Story, version: int) -> Figures:
     entities = [int(one["entity_version"]) for one in endpoint["config"]["served_entities"]]
     expect(endpoint["state"]["ready"] == "READY", f"the endpoint is {endpoint['state']}")
     expect(entities == [version], f"the endpoint serves versions {entities}")
-    return {"champion": version, "endpoint": endpoint["state"]["ready"]}
+    return {"champion": version, "endpoint": endpoint["state"]["ready"], "a_flight_is_late_with": _one_answer(story)}
+
+
+def _one_answer(story: Story) -> float:
+    """One flight, put to the endpoint."""
+    client = story.people.engineer.client
+    (batch,) = flights_to_ask(story, "late is not null", at_most=1, each=1)
+    answer = client.call("POST", f"/serving-endpoints/{ENDPOINT}/invocations", {"dataframe_split": batch})
+    ((_, late),) = answer["predictions"]
+    expect(0 <= late <= 1, f"{late} is not a probability")
+    return round(float(late), 3)
+
+
+def flights_to_ask(story: Story, where: str, *, at_most: int, each: int) -> list[dict[str, Any]]:
+    """Flights as the platform's own feature table has them, typed and in batches, as a client would send them."""
+    features = project_module(story, "features")
+    columns, categories = cast("list[str]", features.FEATURES), cast("list[str]", features.CATEGORIES)
+    rows = story.sql(
+        story.people.engineer.client,
+        f"select {', '.join(columns)} from {CATALOG}.ml.lateness_features where {where} order by hash(flight_id) limit {at_most}",
+    ).rows
+    typed = [
+        [
+            value if name in categories or value is None else float(value)
+            for name, value in zip(columns, row, strict=True)
+        ]
+        for row in rows
+    ]
+    return [{"columns": columns, "data": typed[at : at + each]} for at in range(0, len(typed), each)]
 
 
 # --- governed query ---

@@ -19,8 +19,10 @@ from lakewright.cli.demo.story import (
     Story,
     approve,
     check_registered,
+    flights_to_ask,
     land,
     metrics,
+    project_module,
     refuse_self_approval,
     runs_of,
     served,
@@ -60,7 +62,8 @@ def replay(story: Story) -> Figures:
     )
     run = watch_run(story, int(started["run_id"]))
     expect(run.result == "SUCCESS", f"the new months were not made into features: {run.message}")
-    batches = _sample(story)
+    following = "judged_at >= '2013-05-01' and late is not null"
+    batches = flights_to_ask(story, following, at_most=REQUESTS * ROWS_EACH, each=ROWS_EACH)
     asked, late = 0, 0
     began = time.monotonic()
     with Progress(console=story.console, transient=True) as progress:
@@ -70,7 +73,7 @@ def replay(story: Story) -> Figures:
             late += sum(float(one[1]) >= 0.5 for one in answer["predictions"])
             expect(len(answer["predictions"]) == len(batch["data"]), "an answer is missing")
     took = time.monotonic() - began
-    logged = _logged(story, asked)
+    logged = _logged(story, asked + 1)
     return {
         "flights": asked,
         "requests": len(batches),
@@ -80,34 +83,8 @@ def replay(story: Story) -> Figures:
     }
 
 
-def _sample(story: Story) -> list[dict[str, Any]]:
-    """Flights of the following months, as the platform's own feature table has them, in the order they were to leave."""
-    columns: list[str] = _features().FEATURES
-    categories: list[str] = _features().CATEGORIES
-    rows = story.sql(
-        story.people.engineer.client,
-        f"select {', '.join(columns)} from {CATALOG}.ml.lateness_features where judged_at >= '2013-05-01' "
-        f"and late is not null order by md5(cast(flight_id as string)) limit {REQUESTS * ROWS_EACH}",
-    )
-    typed = [
-        [
-            value if name in categories or value is None else float(value)
-            for name, value in zip(columns, row, strict=True)
-        ]
-        for row in rows.rows
-    ]
-    return [{"columns": columns, "data": typed[at : at + ROWS_EACH]} for at in range(0, len(typed), ROWS_EACH)]
-
-
-def _features() -> Any:
-    """The project's own list of what its model reads."""
-    from importlib import import_module
-
-    return import_module("flight_delays.features")
-
-
 def _logged(story: Story, asked: int) -> int:
-    """The request log is written off the answer's path; every flight must be in it soon after."""
+    """The request log is written off the answer's path; every flight must be in it soon after, the very first too."""
     until = time.monotonic() + LOGGED_WITHIN_SECONDS
     while True:
         try:
@@ -138,7 +115,7 @@ def find_drift(story: Story) -> Figures:
         },
     )
     trigger = {"job_id": story.job_id, "cool_down_minutes": 60, "at_least": 3}
-    policy = {"columns": _features().FEATURES, "trigger": trigger}
+    policy = {"columns": project_module(story, "features").FEATURES, "trigger": trigger}
     engineer.client.call("PUT", f"{LAKEWRIGHT}/monitors/{SCORED}/policy", {"policy": policy})
     _refresh(story)
     alerts = engineer.client.call("GET", f"{LAKEWRIGHT}/monitors/{SCORED}/alerts")["alerts"]
