@@ -372,7 +372,7 @@ def flights_to_ask(story: Story, where: str, *, at_most: int, each: int) -> list
     columns, categories = cast("list[str]", features.FEATURES), cast("list[str]", features.CATEGORIES)
     rows = story.sql(
         story.people.engineer.client,
-        f"select {', '.join(columns)} from {CATALOG}.ml.lateness_features where {where} order by hash(flight_id) limit {at_most}",
+        f"select {', '.join(columns)} from {CATALOG}.ml.lateness_features where {where} order by md5(flight_id) limit {at_most}",
     ).rows
     typed = [
         [
