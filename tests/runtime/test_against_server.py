@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from conftest import People, Person, Served  # pyright: ignore[reportMissingImports]  # tests/conftest.py
+from actors import People, Person, Served
 from engines.conftest import eventually
 
 from lakewright.engines.local import LocalLauncher
