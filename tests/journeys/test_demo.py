@@ -21,6 +21,10 @@ def _free_port() -> int:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    os.environ.get("LAKEWRIGHT_TEST_DATABASE") == "postgres",
+    reason="the demo brings its own database, whatever the tests use",
+)
 def test_the_demo_holds_from_raw_data_to_a_retrained_model(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [sys.executable, "-m", "lakewright.cli.main", "demo", "--exit", "--report", str(report)]
