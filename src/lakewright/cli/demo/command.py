@@ -10,6 +10,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from lakewright.cli.demo import watch
 from lakewright.cli.demo.stage import Running, new_token, port_is_free
 from lakewright.cli.demo.steps import Report
 from lakewright.cli.demo.story import ENDPOINT, MODEL, Story, tell
@@ -52,6 +53,7 @@ def run(*, port: int, data_dir: str, project: str, stay: bool, report: str) -> i
         with Client(platform.url, token, timeout=120) as admin:
             steps.take("start", lambda: {"as": platform.wait(admin)["userName"], "url": platform.url})
             tell(story, admin)
+            watch.tell(story)
             _name_the_unreached(steps)
             if report:
                 steps.write(Path(report))

@@ -85,7 +85,7 @@ class People:
         self.admin = admin
 
     def user(self, name: str, display_name: str) -> Person:
-        """Their first token is a client secret's cousin: the administrator makes it on their behalf."""
+        """With a first token that the administrator makes on their behalf, as an identity provider would vouch for them."""
         made = self.admin.call("POST", f"{SCIM}/Users", {"userName": name, "displayName": display_name})
         return self._with_token(str(made["id"]), name)
 

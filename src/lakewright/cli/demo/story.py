@@ -70,6 +70,7 @@ class Story:
 
 
 def tell(story: Story, admin: Client) -> None:
+    """From people to a governed model; `watch` tells how it fares."""
     report = story.report
     story.act("People, and what each is granted")
     report.take("people", lambda: make_people(story, admin))
@@ -83,9 +84,6 @@ def tell(story: Story, admin: Client) -> None:
     release(story)
     story.act("One table, one statement, two people")
     report.take("governed_query", lambda: governed_query(story))
-    from lakewright.cli.demo import watch
-
-    watch.tell(story)
 
 
 # --- people and project ---
