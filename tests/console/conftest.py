@@ -82,8 +82,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         process.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    """Closed with its module: while it is open, playwright's event loop runs in this thread and nobody else's can."""
     if BROWSER is None:
         pytest.skip("Chromium is not on this machine")
     from playwright.sync_api import expect, sync_playwright
