@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
@@ -18,7 +19,9 @@ def run(person, act: Callable[..., Awaitable[T]], *, token: bool = True) -> T:
                 client.set_default_header("Authorization", f"Bearer {person.token}")
             return await act(client)
 
-    return asyncio.run(go())
+    # In a thread of its own: other tests of this process may have left a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(go())).result()
 
 
 @pytest.fixture
