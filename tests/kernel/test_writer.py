@@ -4,8 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lakewright.kernel import audit
-from lakewright.kernel.faults import Invalid
+from lakewright.identity.people import USER, User
+from lakewright.kernel import audit, objects
+from lakewright.kernel.faults import AlreadyExists, Invalid
+from lakewright.kernel.roots import ACCOUNT, WORKSPACE
 
 
 def put(name):
@@ -78,3 +80,18 @@ def test_a_row_rewritten_together_with_its_hash_is_found(platform, people):
     platform.writer.submit(forge)
     found = platform.snapshot(lambda ctx: audit.verify(ctx.tx, platform.keys.audit))
     assert found == audit.Break(3, "altered")
+
+
+def test_a_turn_may_go_on_after_a_name_that_was_taken(platform):
+    """On Postgres an error would end the transaction: a taken name must not be one."""
+
+    def twice(ctx):
+        workspace = objects.find(ctx, WORKSPACE, "")
+        for _ in range(2):
+            try:
+                objects.create(ctx, USER, "once", User(), under=objects.find(ctx, ACCOUNT, ""))
+            except AlreadyExists:
+                return ctx.tx.scalar("SELECT COUNT(*) FROM objects WHERE name = 'once'"), workspace.id
+        return None
+
+    assert platform.transact(twice) == (1, platform.workspace)

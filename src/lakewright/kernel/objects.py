@@ -158,14 +158,14 @@ def create(
         object_id, kind.name, _workspace(ctx, kind), name, full_name if kind.unique_names else object_id, under.id,
         owner or who, 1, now, who, now, who, spec,
     )  # fmt: skip
-    try:
-        ctx.tx.run(
-            f"INSERT INTO objects ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            made.id, made.kind, made.workspace, made.name, made.full_name, made.parent_id, made.owner,
-            spec.model_dump_json(), made.version, now, who, now, who,
-        )  # fmt: skip
-    except Duplicate as error:
-        raise AlreadyExists(f"{kind.name} '{full_name}' already exists") from error
+    # Not by catching Duplicate: a caller may go on after AlreadyExists, and an error ends a Postgres transaction.
+    inserted = ctx.tx.run(
+        f"INSERT INTO objects ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        made.id, made.kind, made.workspace, made.name, made.full_name, made.parent_id, made.owner,
+        spec.model_dump_json(), made.version, now, who, now, who,
+    )  # fmt: skip
+    if not inserted:
+        raise AlreadyExists(f"{kind.name} '{full_name}' already exists")
     ctx.tx.run(
         "INSERT INTO ancestry (object_id, ancestor_id, depth) SELECT ?, ancestor_id, depth + 1 FROM ancestry"
         " WHERE object_id = ? UNION ALL SELECT ?, ?, 0",
