@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import mimetypes
 import os
 import tempfile
 from collections.abc import Iterable
@@ -315,7 +314,3 @@ def _rendered(answer: Answer, workspace: str) -> ASGIApp:
     if isinstance(answer, FileAnswer):
         return FileResponse(answer.path, 200, headers, answer.media_type)
     return StreamingResponse(answer.chunks, answer.status, headers, answer.media_type)
-
-
-def media_type(name: str) -> str:
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"

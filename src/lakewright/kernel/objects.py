@@ -6,7 +6,6 @@ import hmac
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import orjson
 from pydantic import BaseModel
 
 from lakewright.kernel import ids, policy
@@ -255,10 +254,6 @@ def _ask_before_delete(ctx: Ctx, obj: Obj[Any]) -> None:
 
 def new_id(kind: Kind[Any]) -> str:
     return ids.uuid() if kind.ids == "uuid" else ids.number()
-
-
-def spec_json(spec: BaseModel) -> dict[str, Any]:
-    return orjson.loads(spec.model_dump_json(exclude_none=True))
 
 
 def _write(ctx: Ctx, obj: Obj[Any], assignments: str, *values: Any) -> None:

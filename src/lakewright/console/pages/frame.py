@@ -167,3 +167,9 @@ def facts(pairs: dict[str, Any]) -> None:
         for name, value in pairs.items():
             ui.label(name).classes("text-slate-500")
             ui.label(str(value) if value not in (None, "") else "–").classes("break-all")
+
+
+def shown_state(run: dict[str, Any]) -> str:
+    """One word for a run or task: its result once it has one."""
+    state = run.get("state", {})
+    return str(state.get("result_state") or state.get("life_cycle_state") or "")

@@ -5,7 +5,6 @@
 from nicegui import ui
 
 from lakewright.console.pages import frame
-from lakewright.console.pages.overview import shown_state
 from lakewright.jobs import jobs, runs
 from lakewright.kernel.faults import Fault
 
@@ -51,7 +50,7 @@ async def one_job(job_id: str) -> None:
         ui.button("Run now", icon="play_arrow", on_click=start).props("no-caps dense")
         ui.label("Runs").classes("text-lg font-semibold mt-4")
         rows = [
-            {"run": str(r["run_id"]), "state": shown_state(r), "trigger": r.get("trigger", ""),
+            {"run": str(r["run_id"]), "state": frame.shown_state(r), "trigger": r.get("trigger", ""),
              "started": frame.when(r["start_time"]), "took": frame.lasting(r.get("run_duration", 0))}
             for r in found.get("runs", [])
         ]  # fmt: skip

@@ -28,7 +28,7 @@ async def overview() -> None:
             frame.refused(fault)
             return
         rows = [
-            {"run": str(r["run_id"]), "job": r["run_name"], "state": shown_state(r), "started": frame.when(r["start_time"]),
+            {"run": str(r["run_id"]), "job": r["run_name"], "state": frame.shown_state(r), "started": frame.when(r["start_time"]),
              "_job": r["job_id"]}
             for r in found.get("runs", [])
         ]  # fmt: skip
@@ -36,9 +36,3 @@ async def overview() -> None:
             frame.table(["run", "job", "state", "started"], rows, lambda r: f"/jobs/{r['_job']}/runs/{r['run']}")
         else:
             ui.label("Nothing has run yet. `lakewright bundle deploy` brings a project.").classes("text-slate-500")
-
-
-def shown_state(run: dict[str, Any]) -> str:
-    """One word for a run or task: its result once it has one."""
-    state = run.get("state", {})
-    return str(state.get("result_state") or state.get("life_cycle_state") or "")

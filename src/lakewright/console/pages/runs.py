@@ -7,7 +7,6 @@ from typing import Any
 from nicegui import ui
 
 from lakewright.console.pages import frame
-from lakewright.console.pages.overview import shown_state
 from lakewright.jobs import runs
 from lakewright.kernel.faults import Fault
 
@@ -24,7 +23,7 @@ async def one_run(job_id: str, run_id: str) -> None:
             frame.refused(fault)
             return
         with ui.row().classes("items-center gap-3"):
-            state = frame.chip(shown_state(run))
+            state = frame.chip(frame.shown_state(run))
             took = ui.label()
             ui.label(f"{run.get('trigger', '')} · as {run.get('run_as_user_name', '')}").classes("text-slate-500")
             ui.space()
@@ -70,7 +69,7 @@ async def one_run(job_id: str, run_id: str) -> None:
             draw(now)
 
         def draw(now: dict[str, Any]) -> None:
-            frame.paint(state, shown_state(now))
+            frame.paint(state, frame.shown_state(now))
             end = now.get("end_time") or frame.now()
             took.set_text(frame.lasting(end - now["start_time"]))
             message.set_text(now.get("state", {}).get("state_message", ""))
@@ -91,7 +90,7 @@ async def one_run(job_id: str, run_id: str) -> None:
 def rows_of(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     now = frame.now()
     return [
-        {"task": t["task_key"], "attempt": t.get("attempt_number", 0), "state": shown_state(t),
+        {"task": t["task_key"], "attempt": t.get("attempt_number", 0), "state": frame.shown_state(t),
          "took": frame.lasting((t.get("end_time") or now) - t["start_time"]) if t.get("start_time") else "–",
          "message": t.get("state", {}).get("state_message", ""), "_run": t["run_id"], "_key": t["run_id"]}
         for t in tasks
@@ -123,7 +122,7 @@ def graph_of(tasks: list[dict[str, Any]]) -> dict[str, Any]:
     nodes: list[dict[str, Any]] = []
     for x, keys in in_column.items():
         for at, key in enumerate(keys):
-            state = shown_state(latest[key])
+            state = frame.shown_state(latest[key])
             nodes.append({
                 "name": key, "value": [x, (at - (len(keys) - 1) / 2)], "itemStyle": {"color": frame.COLORS.get(state, "#8795a1")},
                 "label": {"show": True, "color": "#fff", "formatter": f"{key}\n{state}", "fontSize": 11, "lineHeight": 14},
@@ -153,7 +152,7 @@ def timeline_of(tasks: list[dict[str, Any]]) -> dict[str, Any]:
     waits = [(t["start_time"] - first) / 1000 for t in began]
     spans = [
         {"value": max(0, ((t.get("end_time") or now) - t["start_time"]) / 1000),
-         "itemStyle": {"color": frame.COLORS.get(shown_state(t), "#8795a1")}}
+         "itemStyle": {"color": frame.COLORS.get(frame.shown_state(t), "#8795a1")}}
         for t in began
     ]  # fmt: skip
     return {
