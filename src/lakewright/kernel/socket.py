@@ -8,6 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lakewright.kernel.config import Settings
+from lakewright.kernel.protocol import Protocol
 
 
 def check_exposure(settings: Settings) -> None:
@@ -32,11 +33,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """h11, because httptools loses the body of a request that asks to upgrade to h2c."""
     return uvicorn.Config(
-        app, host=settings.host, port=settings.port, http="h11", loop="auto", log_level="warning", access_log=False,
-        server_header=False, date_header=True, proxy_headers=False, h11_max_incomplete_event_size=64 * 1024,
-        timeout_keep_alive=75, ssl_certfile=settings.tls_certificate, ssl_keyfile=settings.tls_key,
+        app, host=settings.host, port=settings.port, http=Protocol, loop="auto", log_level="warning", access_log=False,
+        server_header=False, date_header=True, proxy_headers=False, timeout_keep_alive=75,
+        ssl_certfile=settings.tls_certificate, ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=10, ws="websockets-sansio" if _has_websockets() else "none",
     )  # fmt: skip
 

@@ -1,0 +1,100 @@
+"""HTTP/1.1 on the wire: uvicorn's llhttp protocol, with what a server on an open port must add to it.
+
+llhttp costs a third of a pure Python parser per request (docs/decisions/0006-http-parser.md) and is as strict, but
+leaves two things to its user: it has no limit on the size of a head, and it stops at a request that offers another
+protocol. Java's client sends such an offer (`Upgrade: h2c`) with its first request; RFC 9110, 7.8 lets a server
+ignore it, and then the request and its body must be read as if the offer were not there.
+"""
+
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 * 1024
+"""The request line and headers together."""
+HEADERS = 200
+
+_OFFER = (b"upgrade", b"http2-settings")
+
+
+class HeadTooLarge(Exception):
+    """The request line and headers pass `HEAD_BYTES` or `HEADERS`."""
+
+
+class Protocol(HttpToolsProtocol):
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._in_head, self._waiting, self._headed = False, 0, 0
+        self._offered = False
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+            if self._in_head:
+                self._waiting += len(data)
+                if self._waiting > HEAD_BYTES:
+                    raise HeadTooLarge
+        except (HeadTooLarge, httptools.HttpParserError) as error:
+            if isinstance(error, HeadTooLarge) or isinstance(error.__context__, HeadTooLarge):
+                self._refuse(
+                    431, "Request Header Fields Too Large", f"the head of the request passes {HEAD_BYTES} bytes"
+                )
+            else:
+                self._refuse(400, "Bad Request", "this is not a valid HTTP/1.1 request")
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                method = self.parser.get_method()
+                if method == b"CONNECT":
+                    raise httptools.HttpParserInvalidMethodError("CONNECT") from offer
+                # Once more without the offer, then what came after its head.
+                data = self._without_offer(method) + data[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+
+    def _without_offer(self, method: bytes) -> bytes:
+        lines = [method + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
+        lines += [name + b": " + value for name, value in self.headers if name not in _OFFER]
+        return b"\r\n".join([*lines, b"", b""])
+
+    # what llhttp calls
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._waiting, self._headed, self._offered = True, 0, 0, False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headed += len(name) + len(value)
+        if self._headed > HEAD_BYTES or len(self.headers) >= HEADERS:
+            raise HeadTooLarge
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._offered = self.parser.should_upgrade() and not self._should_upgrade()
+        if not self._offered:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._offered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._offered:
+            super().on_message_complete()
+
+    def _refuse(self, status: int, reason: str, why: str) -> None:
+        """Answer and close, unless an answer is under way: then nothing may come between."""
+        if self.cycle is None or self.cycle.response_complete:  # type: ignore[reportUnnecessaryComparison]
+            body = b'{"error_code":"MALFORMED_REQUEST","message":"%s"}' % why.encode()
+            head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
