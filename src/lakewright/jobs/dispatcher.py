@@ -268,12 +268,20 @@ class Dispatcher:
                 if self._stopped:
                     return
                 looked_at = set(self._watched)
-            if any(self._launcher.poll(attempt) is not None for attempt in looked_at):
+            if any(self._over(attempt) for attempt in looked_at):
                 with self._watching:
                     self._watched -= looked_at
                 self._platform.wake("task_run")
             with self._watching:
                 self._watching.wait_for(lambda: self._stopped, timeout=GLANCE)
+
+    def _over(self, attempt: str) -> bool:
+        """Whatever is wrong with one attempt, the others are still looked at; the tick meets the same and says so."""
+        try:
+            return self._launcher.poll(attempt) is not None
+        except Exception:
+            log.exception("attempt %s cannot be looked at", attempt)
+            return True
 
     def _do(self, act: Callable[[Ctx], T]) -> T:
         return self._platform.transact(act)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -101,8 +102,8 @@ def orphans(directory: Path) -> list[int]:
 
 
 def _write_once(path: Path, content: dict[str, Any]) -> bool:
-    """A link either appears whole or not at all, and only if there was none."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """A link either appears whole or not at all, and only if there was none; also when two threads try at once."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
     with open(draft, "w") as file:
         json.dump(content, file)
         file.flush()
