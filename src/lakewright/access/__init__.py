@@ -1,5 +1,10 @@
-"""Access: granting and revoking, the same way for every kind."""
+"""Access: granting and revoking, the same way for every kind, and saying who may do what and why."""
 
-from lakewright.access import levels, privileges
+from lakewright.access import expiry, explain, levels, privileges
+from lakewright.kernel.platform import Platform
 
-__all__ = ["levels", "privileges"]
+__all__ = ["explain", "levels", "privileges"]
+
+
+def install(platform: Platform) -> None:
+    platform.transact(expiry.end_due)

@@ -5,9 +5,10 @@ USE_CATALOG is a right on the catalog, however deep below it the object in quest
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.rules import Condition, Either, Rule, Verdict
+from lakewright.kernel.rules import Condition, Either, Joined, Rule, Verdict
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,18 @@ class At(Rule):
     def __str__(self) -> str:
         return self.wanted
 
+    joined: ClassVar[Joined] = "all"
+
     def judge(self, ctx: Ctx, object_id: str) -> Verdict:
-        chain = ctx.platform.policy.chain(ctx.tx, object_id)
-        verdict = self.rule.judge(ctx, chain[-1 - self.depth] if len(chain) > self.depth else object_id)
+        verdict = self.rule.judge(ctx, self._there(ctx, object_id))
         return verdict if verdict else Verdict(False, self.wanted)
+
+    def parts(self, ctx: Ctx, object_id: str) -> tuple[tuple[Rule, str], ...]:
+        return ((self.rule, self._there(ctx, object_id)),)
+
+    def _there(self, ctx: Ctx, object_id: str) -> str:
+        chain = ctx.platform.policy.chain(ctx.tx, object_id)
+        return chain[-1 - self.depth] if len(chain) > self.depth else object_id
 
     def covers(self, ctx: Ctx, object_id: str) -> bool:
         chain = ctx.platform.policy.chain(ctx.tx, object_id)

@@ -29,6 +29,7 @@ EXTERNAL_USE = At("schema", 2, EXTERNAL_USE_SCHEMA, "EXTERNAL_USE_SCHEMA on sche
 
 REACH = IN_CATALOG & At("schema", 2, USE_SCHEMA | MANAGE, "USE_SCHEMA on schema")
 """What every operation below a schema needs first."""
+SCHEMA.inside = REACH
 
 SEE = Mainly(IN_CATALOG & Mainly(USE_SCHEMA, MANAGE), BROWSING)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakewright.cli import audit, bundle, defaults, gates, statements, tokens, up
+from lakewright.cli import access, audit, bundle, defaults, gates, statements, tokens, up
 
 app = typer.Typer(
     name="lakewright",
@@ -20,6 +20,7 @@ app.command("sql")(statements.sql)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(tokens.app, name="token")
 app.add_typer(audit.app, name="audit")
+app.add_typer(access.app, name="access")
 app.add_typer(gates.app, name="gate")
 app.add_typer(defaults.app, name="defaults")
 

@@ -93,7 +93,7 @@ class Ctx:
 
         events.emit(self, topic, key, payload)
 
-    def call(self, operation: "Operation[Any, Any]", **fields: Any) -> Any:
+    def call(self, operation: "Operation[Any, Any]", /, **fields: Any) -> Any:
         """Another operation as the same principal: guarded and recorded like any other."""
         return self.platform.call_within(self, operation, fields)
 

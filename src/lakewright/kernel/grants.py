@@ -9,9 +9,29 @@ from lakewright.kernel.faults import Invalid
 from lakewright.kernel.kinds import KINDS
 from lakewright.kernel.objects import Obj
 
+_GRANT = (
+    'INSERT INTO grants (object_id, principal, "right", granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)'
+    ' ON CONFLICT (object_id, principal, "right") DO UPDATE SET granted_by = excluded.granted_by,'
+    " granted_at = excluded.granted_at, expires_at = excluded.expires_at WHERE grants.expires_at IS NOT NULL"
+)
+_FOR_GOOD = _GRANT
+_FOR_A_TIME = f"{_GRANT} AND grants.expires_at < excluded.expires_at"
 
-def change(ctx: Ctx, obj: Obj[Any], principal: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-    """Grant and revoke rights of a principal (its id) on the object. Invalid for a right the kind does not have."""
+
+def change(
+    ctx: Ctx,
+    obj: Obj[Any],
+    principal: str,
+    *,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+    until: int | None = None,
+) -> None:
+    """Grant and revoke rights of a principal (its id) on the object. Invalid for a right the kind does not have.
+
+    What is granted `until` some time ends by itself then (`access.expiry`). It never shortens what is held for longer,
+    and granting the same without an end makes it last.
+    """
     add, remove = list(add), list(remove)
     kind = KINDS[obj.kind]
     possible = kind.grantable() | ({"IS_OWNER"} if kind.uses_levels else set[str]())
@@ -25,10 +45,8 @@ def change(ctx: Ctx, obj: Obj[Any], principal: str, *, add: Iterable[str] = (), 
         ctx.tx.run('DELETE FROM grants WHERE object_id = ? AND principal = ? AND "right" = ?', obj.id, principal, right)
     for right in add:
         ctx.tx.run(
-            'INSERT INTO grants (object_id, principal, "right", granted_by, granted_at) VALUES (?, ?, ?, ?, ?)'
-            " ON CONFLICT DO NOTHING",
-            obj.id, principal, right, ctx.principal.id, ctx.now(),
-        )  # fmt: skip
+            _FOR_GOOD if until is None else _FOR_A_TIME, obj.id, principal, right, ctx.principal.id, ctx.now(), until
+        )
     policy.bump(ctx.tx)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from lakewright.kernel.faults import Invalid
-from lakewright.kernel.rules import Right
+from lakewright.kernel.rules import MANAGE, OWNER, Right, Rule
 
 if TYPE_CHECKING:
     from lakewright.kernel.context import Ctx
@@ -49,6 +49,8 @@ class Kind(Generic[S]):
         self.uses_levels = False
         self.includes: list[Kind[Any]] = []
         """Kinds that a request may also mean by this one's name: to Unity Catalog's clients a model is a function."""
+        self.inside: Rule | None = None
+        """What one needs, asked of an object inside it, before that object is one's business at all."""
         self.before_delete: Callable[[Ctx, Obj[S]], None] | None = None
         """Called for each object of this kind that is about to go, also with something above it; may refuse by a Fault."""
 
@@ -77,6 +79,16 @@ class Kind(Generic[S]):
 
     def lineage(self) -> "list[Kind[Any]]":
         return [self, *(self.under.lineage() if self.under else ())]
+
+    def reached(self, rule: Rule) -> Rule:
+        """The rule, and before it what one needs to get as far as objects of this kind."""
+        inside = next((above.inside for above in self.lineage()[1:] if above.inside is not None), None)
+        return rule if inside is None else inside & rule
+
+    def held_as(self, name: str) -> Rule | None:
+        """What it takes for a right of this name to be of use on objects of this kind; None when there is no such right."""
+        right = {"OWNER": OWNER, "MANAGE": MANAGE, **self.rights}.get(name)
+        return None if right is None else self.reached(right)
 
     @property
     def root(self) -> "Kind[Any]":

@@ -99,7 +99,7 @@ class Operation(Generic[S, A]):
         except NotFound:
             if (included := self._included(ctx, kind, address)) is not None:
                 return included
-            above = _nearest(ctx, kind, address, is_id=self.on.is_id)
+            above = nearest_above(ctx, kind, address, is_id=self.on.is_id)
             if self.needs in (EVERYONE, PER_ROW, PUBLIC):
                 raise
             verdict = self.needs.judge(ctx, above)
@@ -141,7 +141,7 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _nearest(ctx: Ctx, kind: Kind[Any], address: str, *, is_id: bool) -> str:
+def nearest_above(ctx: Ctx, kind: Kind[Any], address: str, *, is_id: bool = False) -> str:
     """The id of what would be above a missing object: its tombstone if it was there once, else the nearest by name."""
     column = "id" if is_id or not kind.unique_names else "full_name"
     gone = ctx.tx.one(

@@ -162,7 +162,9 @@ class Platform:
         await self.writer.submit_async(call.record)
         return _or_raise(result)
 
-    def call(self, principal: str | Principal, operation: Op, request: RequestInfo | None = None, **fields: Any) -> Any:
+    def call(
+        self, principal: str | Principal, operation: Op, request: RequestInfo | None = None, /, **fields: Any
+    ) -> Any:
         """The same from inside the process, blocking: the console, controllers, the CLI's own server side."""
         who = self.snapshot(lambda ctx: self.principal(ctx.tx, principal)) if isinstance(principal, str) else principal
         call = Call(self, operation, request or RequestInfo(ids.request()), who, fields)

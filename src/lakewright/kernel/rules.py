@@ -5,8 +5,9 @@ The three answers come from the same few sets (`policy`): `judge` looks them up,
 That they agree is checked on random worlds by tests/conformance.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from lakewright.kernel.faults import Denied
 
@@ -26,6 +27,24 @@ class Verdict:
         return self.allowed
 
 
+class Way(NamedTuple):
+    """One path by which something is held: what, on which object, how far above, through which of one's own ids."""
+
+    held: str
+    at: str
+    distance: int = 0
+    through: frozenset[str] = frozenset()
+
+    @property
+    def because(self) -> str:
+        if not self.distance:
+            return self.held
+        return f"{self.held} of {self.at}" if self.held == "owner" else f"{self.held} inherited from {self.at}"
+
+
+Joined = Literal["", "all", "any"]
+
+
 @dataclass(frozen=True)
 class Condition:
     """SQL over the alias `o` of `objects`, with its parameters."""
@@ -35,8 +54,20 @@ class Condition:
 
 
 class Rule:
+    joined: ClassVar[Joined] = ""
+    """How the verdicts on its parts make its own; a rule without parts judges by itself."""
+
     def judge(self, ctx: "Ctx", object_id: str) -> Verdict:
         raise NotImplementedError
+
+    def ways(self, ctx: "Ctx", object_id: str) -> Iterator[Way]:
+        """Every path by which a rule without parts is fulfilled; `judge` takes the first."""
+        if verdict := self.judge(ctx, object_id):
+            yield Way(verdict.because, object_id)
+
+    def parts(self, ctx: "Ctx", object_id: str) -> "tuple[tuple[Rule, str], ...]":
+        """The rules it consists of, each with the object it is asked of."""
+        return ()
 
     def covers(self, ctx: "Ctx", object_id: str) -> bool:
         """Whether the rule holds on everything below the object, present and future."""
@@ -73,23 +104,26 @@ class Right(Rule):
         return (self.name, *self.stronger)
 
     def judge(self, ctx: "Ctx", object_id: str) -> Verdict:
+        for way in self._search(ctx, object_id, own=True):
+            return Verdict(True, way.because)
+        return Verdict(False, str(self))
+
+    def ways(self, ctx: "Ctx", object_id: str) -> Iterator[Way]:
         return self._search(ctx, object_id, own=True)
 
     def covers(self, ctx: "Ctx", object_id: str) -> bool:
-        return bool(self._search(ctx, object_id, own=False))
+        return any(True for _ in self._search(ctx, object_id, own=False))
 
-    def _search(self, ctx: "Ctx", object_id: str, *, own: bool) -> Verdict:
+    def _search(self, ctx: "Ctx", object_id: str, *, own: bool) -> Iterator[Way]:
         policy, tx, mine = ctx.platform.policy, ctx.tx, ctx.principal.ids
         for distance, above in enumerate(policy.chain(tx, object_id)):
             held = policy.held(tx, above)
             if held.owner in mine and (self.from_owner_above or (own and distance == 0)):
-                return Verdict(True, "owner" if distance == 0 else f"owner of {above}")
+                yield Way("owner", above, distance, frozenset((held.owner,)))
             for name in self.names:
                 through = held.by_right.get(name)
                 if through is not None and not mine.isdisjoint(through):
-                    where = "" if distance == 0 else f" inherited from {above}"
-                    return Verdict(True, f"{name}{where}")
-        return Verdict(False, str(self))
+                    yield Way(name, above, distance, mine & through)
 
     def condition(self, ctx: "Ctx") -> Condition:
         mine = sorted(ctx.principal.ids)
@@ -110,6 +144,10 @@ class Right(Rule):
 class Both(Rule):
     left: Rule
     right: Rule
+    joined: ClassVar[Joined] = "all"
+
+    def parts(self, ctx: "Ctx", object_id: str) -> tuple[tuple[Rule, str], ...]:
+        return (self.left, object_id), (self.right, object_id)
 
     def __str__(self) -> str:
         return f"{self.left} and {self.right}"
@@ -133,6 +171,10 @@ class Both(Rule):
 class Either(Rule):
     left: Rule
     right: Rule
+    joined: ClassVar[Joined] = "any"
+
+    def parts(self, ctx: "Ctx", object_id: str) -> tuple[tuple[Rule, str], ...]:
+        return (self.left, object_id), (self.right, object_id)
 
     def __str__(self) -> str:
         return f"({self.left} or {self.right})"
@@ -175,11 +217,15 @@ class Admin(Rule):
         return "to be an administrator"
 
     def judge(self, ctx: "Ctx", object_id: str) -> Verdict:
+        held = any(True for _ in self.ways(ctx, object_id))
+        return Verdict(held, "administrator" if held else str(self))
+
+    def ways(self, ctx: "Ctx", object_id: str) -> Iterator[Way]:
         policy = ctx.platform.policy
-        root = policy.chain(ctx.tx, object_id)[-1]
-        if policy.held(ctx.tx, root).owner in ctx.principal.ids:
-            return Verdict(True, "administrator")
-        return Verdict(False, str(self))
+        chain = policy.chain(ctx.tx, object_id)
+        owner = policy.held(ctx.tx, chain[-1]).owner
+        if owner in ctx.principal.ids:
+            yield Way("owner", chain[-1], len(chain) - 1, frozenset((owner,)))
 
     def covers(self, ctx: "Ctx", object_id: str) -> bool:
         return bool(self.judge(ctx, object_id))
@@ -198,8 +244,13 @@ class Owner(Rule):
         return "to be the owner"
 
     def judge(self, ctx: "Ctx", object_id: str) -> Verdict:
-        owns = ctx.platform.policy.held(ctx.tx, object_id).owner in ctx.principal.ids
+        owns = any(True for _ in self.ways(ctx, object_id))
         return Verdict(owns, "owner" if owns else str(self))
+
+    def ways(self, ctx: "Ctx", object_id: str) -> Iterator[Way]:
+        owner = ctx.platform.policy.held(ctx.tx, object_id).owner
+        if owner in ctx.principal.ids:
+            yield Way("owner", object_id, 0, frozenset((owner,)))
 
     def covers(self, ctx: "Ctx", object_id: str) -> bool:
         return False

@@ -6,7 +6,7 @@ a resolver under a prefix of their own; it decides who may do what there, and wh
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from lakewright.catalog import locations, places, volumes
 from lakewright.catalog.volumes import VOLUME, Volume
@@ -16,7 +16,7 @@ from lakewright.kernel.faults import BadState, Denied, NotFound
 from lakewright.kernel.kinds import Kind, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.roots import ACCOUNT
-from lakewright.kernel.rules import Condition, Rule, Verdict
+from lakewright.kernel.rules import Condition, Joined, Rule, Verdict
 from lakewright.storage import paths
 from lakewright.storage.paths import Place
 
@@ -84,10 +84,15 @@ class Governed(Rule):
     def __str__(self) -> str:
         return str(self.rule)
 
+    joined: ClassVar[Joined] = "all"
+
     def judge(self, ctx: Ctx, object_id: str) -> Verdict:
         if object_id == objects.find(ctx, ACCOUNT, "").id:
             return Verdict(True, "the mount decides")
         return self.rule.judge(ctx, object_id)
+
+    def parts(self, ctx: Ctx, object_id: str) -> tuple[tuple[Rule, str], ...]:
+        return ((self.rule, object_id),) if object_id != objects.find(ctx, ACCOUNT, "").id else ()
 
     def covers(self, ctx: Ctx, object_id: str) -> bool:
         return self.rule.covers(ctx, object_id)

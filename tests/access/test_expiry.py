@@ -1,0 +1,44 @@
+"""Grants that end by themselves."""
+
+from lakewright.access import expiry
+from lakewright.app import build
+from lakewright.kernel import audit, grants, objects
+from lakewright.kernel.roots import WORKSPACE
+from lakewright.workspace.folders import CAN_READ, CAN_RUN, ITEM
+
+
+def test_a_grant_ends_at_its_time_and_only_it_and_the_end_is_on_record(platform, people, settings, clock):
+    bob = people.person("bob")
+    make = lambda ctx: objects.create(ctx, ITEM, "team", ITEM.example, under=objects.find(ctx, WORKSPACE, ""))
+    folder = platform.transact(make, people.admin.id)
+    held = lambda: platform.snapshot(lambda ctx: grants.held(ctx, folder).get(bob.id, []))
+
+    def give(right, until):
+        platform.transact(lambda ctx: grants.change(ctx, folder, bob.id, add=[right], until=until), people.admin.id)
+
+    soon, later = clock.now() + 60_000, clock.now() + 600_000
+    give("CAN_READ", soon), give("CAN_RUN", soon), give("CAN_EDIT", soon)
+    give("CAN_RUN", None)  # for good: the end it had is forgotten
+    give("CAN_EDIT", later), give("CAN_EDIT", soon)  # longer counts; nothing is shortened by asking again
+    clock.advance(59)
+    expiry.tick(platform)
+    assert held() == ["CAN_EDIT", "CAN_READ", "CAN_RUN"]
+    clock.advance(1)
+    expiry.tick(platform)
+    assert held() == ["CAN_EDIT", "CAN_RUN"]
+    give("CAN_RUN", soon)
+    clock.advance(600)
+    platform.stop()
+    again = build(settings, clock)  # the node was down when the time came
+    assert again.snapshot(lambda ctx: grants.held(ctx, folder)[bob.id]) == ["CAN_RUN"]
+    judged = lambda rule: again.snapshot(lambda ctx: bool(rule.judge(ctx, folder.id)), bob.id)
+    assert (judged(CAN_READ), judged(CAN_RUN), judged(ITEM.rights["CAN_EDIT"])) == (True, True, False)
+    rows = again.snapshot(
+        lambda ctx: ctx.tx.all("SELECT address, ask, who_name FROM audit WHERE action = 'grantEnded' ORDER BY seq")
+    )
+    assert [("CAN_READ" in r["ask"], "CAN_EDIT" in r["ask"], "bob" in r["ask"]) for r in rows] == [
+        (True, False, True), (False, True, True),
+    ]  # fmt: skip
+    assert {(r["address"], r["who_name"]) for r in rows} == {("team", "system")}
+    assert again.snapshot(lambda ctx: audit.verify(ctx.tx, again.keys.audit)) is None
+    again.stop()
