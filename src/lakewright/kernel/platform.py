@@ -59,7 +59,11 @@ class Platform:
         self._workers = ThreadPoolExecutor(32, thread_name_prefix="worker")
         self.writer = Writer(self.store, self._seal, committed=self._committed, rolled_back=self.policy.forget)
         self.provide(self.vault)
-        migrate.migrate(self.store)
+        try:
+            migrate.migrate(self.store)
+        except BaseException:
+            self.store.close()  # whoever mends it and tries again must find the file free
+            raise
         self.writer.start()
         self.workspace = self.writer.submit(self._plant)
         self._recover()

@@ -165,20 +165,29 @@ class SqliteConnection:
     def select(self, sql: str, params: Sequence[Any]) -> list[Row]:
         try:
             return self._db.execute(sql, params).fetchall()
-        except sqlite3.IntegrityError as error:
-            raise _integrity(error) from error
+        except sqlite3.Error as error:
+            raise self._told(error) from error
 
     def change(self, sql: str, params: Sequence[Any]) -> int:
         try:
             return self._db.execute(sql, params).rowcount
-        except sqlite3.IntegrityError as error:
-            raise _integrity(error) from error
+        except sqlite3.Error as error:
+            raise self._told(error) from error
 
     def change_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         try:
             self._db.executemany(sql, rows)
-        except sqlite3.IntegrityError as error:
-            raise _integrity(error) from error
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+
+    def _told(self, error: sqlite3.Error) -> Exception:
+        if isinstance(error, sqlite3.IntegrityError):
+            return Duplicate(str(error)) if "UNIQUE" in str(error) else error
+        # On a full disk or an I/O error SQLite rolls back by itself, and whatever the caller did next would commit
+        # alone, without its audit row. A closed connection does nothing any more.
+        if not isinstance(error, sqlite3.ProgrammingError) and not self._db.in_transaction:
+            self._db.close()
+        return error
 
     def begin(self, *, write: bool) -> None:
         self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -205,10 +214,6 @@ class SqliteConnection:
 
     def close(self) -> None:
         self._db.close()
-
-
-def _integrity(error: sqlite3.IntegrityError) -> Exception:
-    return Duplicate(str(error)) if "UNIQUE" in str(error) else error
 
 
 @lru_cache(maxsize=4096)

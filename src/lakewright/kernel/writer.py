@@ -3,17 +3,22 @@
 Each request is a *turn*: a function of the transaction. The turns of a batch run one after another in one
 transaction, their audit rows are chained and appended, one COMMIT makes all of it durable, and only then is anybody
 answered. A refusal that wrote nothing costs nothing; a turn that fails after writing makes the batch start over with
-a savepoint around each turn, so it is undone alone. If the COMMIT fails, everyone is told 503 and nothing is kept.
+a savepoint around each turn, so it is undone alone. If the COMMIT fails, everyone is told 503, nothing is kept, and the
+connection is closed: after a failed fsync nothing that it remembers can be trusted.
+
+The thread outlives whatever a batch raises. What no exception can say (a disk that never answers) its watch notices:
+then everybody who waits is told 503, and so is everybody who comes, until the batch at last ends.
 
 Turns must therefore be repeatable: they may touch the transaction and nothing else.
 """
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,6 +31,13 @@ log = logging.getLogger(__name__)
 
 BATCH = 64
 """Turns per commit: past this the commit's share is already small and the wait of the last one grows."""
+
+PATIENCE = 20
+"""Looks of the watch, one a second, at one and the same batch before it counts as stuck. Looks and not seconds: a
+process that was frozen and goes on has lost no time by its own count."""
+
+CLOSING = "the server is shutting down"
+STUCK = "the database has not answered for a while; whether the change was made is not known"
 
 
 @dataclass
@@ -51,10 +63,12 @@ class Blocking(Generic[T]):
         self.future: Future[T] = Future()
 
     def deliver(self, result: Any, error: BaseException | None) -> None:
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+        # The watch may have given up on this one just now; the first word stands.
+        with contextlib.suppress(InvalidStateError):
+            if error is not None:
+                self.future.set_exception(error)
+            else:
+                self.future.set_result(result)
 
 
 class Awaiting:
@@ -63,13 +77,14 @@ class Awaiting:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
-        self._outcome: tuple[Any, BaseException | None] = (None, None)
+        self._outcome: tuple[Any, BaseException | None] | None = None
 
     def deliver(self, result: Any, error: BaseException | None) -> None:
-        self._outcome = (result, error)
+        if self._outcome is None:
+            self._outcome = (result, error)
 
     def settle(self) -> None:
-        if self.future.done():
+        if self.future.done() or self._outcome is None:
             return
         result, error = self._outcome
         if error is not None:
@@ -99,20 +114,28 @@ class Writer:
         *,
         committed: Callable[[set[str]], None],
         rolled_back: Callable[[], None],
+        patience: int = PATIENCE,
     ) -> None:
         self._store, self._seal = store, seal
         self._committed, self._rolled_back = committed, rolled_back
+        self._patience = patience
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._raw: RawConnection | None = None
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
-        self._closed = False
+        self._watcher = threading.Thread(target=self._watch, name="writer.watch", daemon=True)
+        self._batch: list[_Job] = []
+        self._refusing = ""
+        self._stopping = threading.Event()
+        self._over = False
 
     def start(self) -> None:
         self._raw = self._store.connect(write=True)
         self._thread.start()
+        self._watcher.start()
 
     def stop(self) -> None:
-        self._closed = True
+        self._refusing = CLOSING
+        self._stopping.set()
         self._queue.put(None)
         self._thread.join(timeout=30)
 
@@ -127,47 +150,90 @@ class Writer:
         self._check_open()
         answer: Blocking[T] = Blocking()
         self._queue.put(_Job(work, answer))
+        if self._over:
+            self._refuse_waiting(CLOSING)
         return answer.future.result()
 
     async def submit_async(self, work: Callable[[Turn], T]) -> T:
         self._check_open()
         answer = Awaiting(asyncio.get_running_loop())
         self._queue.put(_Job(work, answer))
+        if self._over:
+            self._refuse_waiting(CLOSING)
         return await answer.future
 
     def _check_open(self) -> None:
-        if self._closed or not self._thread.is_alive():
-            raise Unavailable("the server is shutting down")
+        if self._refusing:
+            raise Unavailable(self._refusing)
 
     def _loop(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                break
-            batch, last = [first], False
-            while len(batch) < BATCH:
+        last = False
+        while not last:
+            self._batch, last = self._take()
+            if self._batch:
                 try:
-                    job = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    last = True
-                    break
-                batch.append(job)
-            self._commit(batch)
-            if last:
-                break
-        for job in self._drain():
-            job.answer.deliver(None, Unavailable("the server is shutting down"))
+                    self._commit(self._batch)
+                except BaseException as error:
+                    log.critical("the writer failed around a batch of %d and goes on", len(self._batch), exc_info=True)
+                    self._give_up(self._batch, f"what became of the change is not known: {type(error).__name__}")
+        self._batch = []
+        self._over = True  # from here on whoever still puts something into the queue takes it out again
+        self._refuse_waiting(CLOSING)
         if self._raw is not None:
             self._raw.close()
 
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Wait for something to do and take all of it, up to a batch; whether it was the last."""
+        self._batch = []
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return batch, True
+            batch.append(job)
+        return batch, False
+
+    def _watch(self) -> None:
+        """Notice a batch that does not end, and let nobody wait for it for ever."""
+        seen: list[_Job] = []
+        looks = 0
+        while not self._stopping.wait(1.0):
+            batch = self._batch
+            looks = looks + 1 if batch and batch is seen else 0
+            seen = batch
+            if looks >= self._patience:
+                if not self._refusing:
+                    log.critical(
+                        "a batch of %d has not ended for %d s: refusing changes until it does", len(batch), looks
+                    )
+                self._refusing = self._refusing or STUCK
+                self._give_up(batch, STUCK)
+                self._refuse_waiting(STUCK)
+            elif self._refusing == STUCK:
+                log.warning("the database answers again")
+                self._refusing = ""
+
+    def _give_up(self, jobs: Sequence[_Job], why: str) -> None:
+        for job in jobs:
+            job.answer.deliver(None, Unavailable(why))
+        self._wake(jobs)
+
+    def _refuse_waiting(self, why: str) -> None:
+        self._give_up(self._drain(), why)
+
     def _drain(self) -> list[_Job]:
         left: list[_Job] = []
-        while not self._queue.empty():
-            job = self._queue.get_nowait()
-            if job is not None:
-                left.append(job)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._queue.get_nowait()
+                if job is not None:
+                    left.append(job)
         return left
 
     def _commit(self, batch: list[_Job]) -> None:
@@ -244,9 +310,13 @@ class Writer:
             log.exception("the database cannot be reached")
 
     def _answer(self, batch: list[_Job]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[Awaiting]] = {}
         for job in batch:
             job.answer.deliver(job.result, job.error)
+        self._wake(batch)
+
+    def _wake(self, jobs: Sequence[_Job]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[Awaiting]] = {}
+        for job in jobs:
             if isinstance(job.answer, Awaiting):
                 by_loop.setdefault(job.answer.loop, []).append(job.answer)
         for loop, answers in by_loop.items():
