@@ -13,8 +13,10 @@ from uuid import uuid4
 import orjson
 import uvicorn
 from pydantic import BaseModel
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from lakewright.app import build, serve
 from lakewright.identity import people, principals, tokens
@@ -128,24 +130,26 @@ def listen(app: Any, platform: Platform, **said: str) -> None:
 
 
 class Floor:
-    """The same bytes in and out, the same rows as durably, and nobody asked who they are."""
+    """Starlette handlers: the same bytes in and out, the same rows as durably, and nobody asked who they are."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self.parent = platform.snapshot(lambda ctx: objects.find(ctx, PLACE, "r0.p0"))
+        self.application = Starlette(
+            routes=[
+                Route("/api/2.0/bench/things/{name}", self._constant),
+                Route("/api/2.0/bench/things", self._write, methods=["POST"]),
+                Route("/health", self._constant),
+            ]
+        )
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await send({"type": "lifespan.startup.complete"}) if scope["type"] == "lifespan" else None
-            return
-        request = Request(scope, receive)
-        if request.method == "GET":
-            response = Response(CONSTANT, media_type="application/json")
-        else:
-            ask = orjson.loads(await request.body())
-            reply = await self.platform.writer.submit_async(lambda turn: self._insert(turn.tx, ask))
-            response = Response(orjson.dumps(reply), media_type="application/json")
-        await response(scope, receive, send)
+    async def _constant(self, request: Request) -> Response:
+        return Response(CONSTANT, media_type="application/json")
+
+    async def _write(self, request: Request) -> Response:
+        ask = orjson.loads(await request.body())
+        reply = await self.platform.writer.submit_async(lambda turn: self._insert(turn.tx, ask))
+        return Response(orjson.dumps(reply), media_type="application/json")
 
     def _insert(self, tx: Any, ask: dict[str, Any]) -> dict[str, Any]:
         now, made = self.platform.clock.now(), str(uuid4())
@@ -166,4 +170,4 @@ CONSTANT = orjson.dumps({"id": str(uuid4()), "full_name": "r0.p0.t0", "owner": "
 
 
 def application(name: str, platform: Platform) -> Any:
-    return Floor(platform) if name == "floor" else serve(platform)
+    return Floor(platform).application if name == "floor" else serve(platform)

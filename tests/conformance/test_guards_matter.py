@@ -26,7 +26,7 @@ def test_each_operation_is_refused_by_its_own_rule_and_by_nothing_else(platform,
 
     def decide(ctx: Ctx, operation, fields):
         call = Call(platform, operation, RequestInfo("r"), ctx.principal, fields)
-        operation.decide(ctx, call._ask, call._entry)
+        operation.decide(ctx, call._ask, call._new_entry())
 
     def attempt(ctx, operation, fields):
         try:

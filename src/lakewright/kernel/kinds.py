@@ -1,7 +1,8 @@
 """A kind of object: what it is called, what it sits under, what it stores, what may be held on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -116,11 +117,22 @@ class Target(Generic[S]):
     finds: "Callable[[Ctx, str], Obj[S]] | None" = None
     """For an object that the request does not name itself, as a run names its job. Raises NotFound."""
 
-    def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
+    def of(self, fields: Mapping[str, Any]) -> tuple[Kind[Any], str]:
         if not self.address and self.kind is not None:
             return self.kind, ""
+        if self.kind is not None and self._only_field:
+            value = fields.get(self._only_field)
+            if value is None or value == "":
+                raise Invalid(f"'{self._only_field}' is required")
+            return self.kind, str(value)
         filled = _Fields(fields)
         return self.kind or kind_called(self.kind_named.format_map(filled)), self.address.format_map(filled)
+
+    @cached_property
+    def _only_field(self) -> str:
+        """The field whose value is the whole address, as nearly always; empty when the address is composed."""
+        name = self.address[1:-1]
+        return name if self.address == f"{{{name}}}" and name.isidentifier() else ""
 
     def written(self, full_name: str) -> str:
         """How a request for this target spells the name of an object."""

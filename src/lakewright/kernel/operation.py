@@ -10,6 +10,7 @@ Where its body runs is part of the declaration:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -81,7 +82,7 @@ class Operation(Generic[S, A]):
 
     def decide(self, ctx: Ctx, ask: A, entry: Entry) -> Obj[S]:
         """Find the object and check the rule; the entry learns what was decided and why."""
-        kind, address = self.on.of(dict(ask))
+        kind, address = self.on.of(ask.__dict__)
         entry.kind, entry.address = kind.name, address
         target = self._find(ctx, kind, address)
         entry.object_id = target.id
@@ -129,10 +130,24 @@ class Operation(Generic[S, A]):
         return Invalid(f"{self.audit}: '{where}': {first['msg']}")
 
 
+_PLAIN = {str, int, bool, float, type(None)}
+"""Values that are recorded as they are; a secret is of a type of its own and never among them."""
+
+
 def recordable(ask: BaseModel) -> dict[str, Any]:
     """The ask as the audit trail keeps it: secrets starred, bodies left out, long texts cut."""
-    given = ask.model_dump(mode="json", exclude_unset=True, fallback=lambda value: f"<{type(value).__name__}>")
+    given = {name: ask.__dict__[name] for name in ask.model_fields_set}
+    if _serializes(type(ask)) or not _PLAIN.issuperset(map(type, given.values())):
+        given = ask.model_dump(mode="json", exclude_unset=True, fallback=lambda value: f"<{type(value).__name__}>")
     return {name: _short(value) for name, value in given.items()}
+
+
+@cache
+def _serializes(ask: type[BaseModel]) -> bool:
+    """Whether it says of a field that it is left out of records or written in another way."""
+    own = ask.__pydantic_decorators__
+    hidden = any(info.exclude for info in ask.model_fields.values())
+    return hidden or bool(own.field_serializers or own.model_serializers)
 
 
 def _short(value: Any) -> Any:

@@ -267,6 +267,8 @@ class Call:
         self._malformed: Fault | None = None
         self._recorded: dict[str, Any] = {}
         self._target: Any = None
+        self._entry: Entry
+        self._ctx: Ctx
         try:
             if isinstance(fields, Fault):
                 raise fields
@@ -274,8 +276,6 @@ class Call:
             self._recorded = recordable(self._ask)
         except Fault as fault:
             self._malformed = fault
-        self._entry = self._new_entry()
-        self._ctx = Ctx(NOBODY, platform.workspace, request, platform)
 
     def _new_entry(self) -> Entry:
         """A turn may be repeated, so each attempt fills in an entry of its own."""
@@ -297,6 +297,7 @@ class Call:
             return self.within_snapshot(tx)
 
     def within_snapshot(self, tx: Tx) -> Any:
+        self._entry = self._new_entry()
         try:
             ctx = self._decide(tx, self._entry, snapshot_tx=tx)
             return self.operation.run(ctx, self._target, self._ask)
@@ -305,6 +306,7 @@ class Call:
             return Failed(error)
 
     def decide_in_snapshot(self) -> "Failed | None":
+        self._entry = self._new_entry()
         with self.platform.store.snapshot() as tx:
             try:
                 self._ctx = replace(self._decide(tx, self._entry, snapshot_tx=tx), snapshot_tx=None)

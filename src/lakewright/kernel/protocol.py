@@ -6,14 +6,18 @@ protocol. Java's client sends such an offer (`Upgrade: h2c`) with its first requ
 ignore it, and then the request and its body must be read as if the offer were not there.
 """
 
+from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES = 64 * 1024
 """The request line and headers together."""
 HEADERS = 200
+
+WHOLE = "lakewright.whole_answer"
+"""The extension of ASGI that the edge uses for its common answer: status line, headers and body as one write."""
 
 _OFFER = (b"upgrade", b"http2-settings")
 
@@ -82,6 +86,8 @@ class Protocol(HttpToolsProtocol):
         self._offered = self.parser.should_upgrade() and not self._should_upgrade()
         if not self._offered:
             super().on_headers_complete()
+            if self.cycle is not None and self.cycle.scope is self.scope:  # type: ignore[reportUnnecessaryComparison]
+                self.scope["extensions"] = {WHOLE: partial(_answer, self.cycle)}  # type: ignore[reportGeneralTypeIssues]
 
     def on_body(self, body: bytes) -> None:
         if not self._offered:
@@ -98,3 +104,16 @@ class Protocol(HttpToolsProtocol):
             head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+
+def _answer(cycle: RequestResponseCycle, head: bytes, body: bytes) -> bool:
+    """A whole answer in one write; False when the way is not clear and it must go through ASGI's messages."""
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
+        return False
+    ours = b"".join(name + b": " + value + b"\r\n" for name, value in cycle.default_headers)
+    cycle.transport.write(b"".join((head, ours, b"\r\n", body)))
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
