@@ -10,8 +10,11 @@ class Clock(Protocol):
         """Milliseconds since the Unix epoch, UTC."""
         ...
 
-    def wait(self, wake: threading.Event, seconds: float) -> bool:
-        """Until `wake` is set or `seconds` of this clock have passed; whether it was set."""
+    def wait(self, wake: threading.Event, seconds: float, *, since: int) -> bool:
+        """Until `wake` is set or `seconds` of this clock have passed; whether it was set.
+
+        `since` is when the waiter last looked: a clock that is moved by hand while it worked has moved for it too.
+        """
         ...
 
 
@@ -19,7 +22,7 @@ class SystemClock:
     def now(self) -> int:
         return time.time_ns() // 1_000_000
 
-    def wait(self, wake: threading.Event, seconds: float) -> bool:
+    def wait(self, wake: threading.Event, seconds: float, *, since: int) -> bool:
         return wake.wait(seconds)
 
 
@@ -38,8 +41,8 @@ class ManualClock:
             self._at += int(seconds * 1000)
             self._moved.notify_all()
 
-    def wait(self, wake: threading.Event, seconds: float) -> bool:
-        due = self._at + seconds * 1000
+    def wait(self, wake: threading.Event, seconds: float, *, since: int) -> bool:
+        due = since + seconds * 1000
         with self._moved:
             while self._at < due and not wake.is_set():
                 # The short real wait only notices `wake`, which has no way to notify this condition.

@@ -74,13 +74,14 @@ class Running:
         wake, platform = self._wake[each.name], self._platform
         while not self._stop.is_set():
             wake.clear()
+            looked = platform.clock.now()
             try:
                 if each.on_every_node or self._holds(each.name):
                     each.tick(platform)
             except Exception:
                 log.exception("controller %s failed; it goes on at the next tick", each.name)
             if not self._stop.is_set():
-                platform.clock.wait(wake, each.every)
+                platform.clock.wait(wake, each.every, since=looked)
 
     def _holds(self, name: str) -> bool:
         platform = self._platform
