@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-PERCENTILE = re.compile(r"^\s*99%\s+([\d.]+)(us|ms|s)", re.MULTILINE)
+PERCENTILE = r"^\s*%d%%\s+([\d.]+)(us|ms|s)"
 RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
 FAILED = re.compile(r"^\s*Non-2xx or 3xx responses:\s+(\d+)", re.MULTILINE)
 TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -27,6 +27,7 @@ class Load:
     cpu_ms: float
     """Server CPU per request, user and system, all threads."""
     p99_ms: float
+    p50_ms: float
     failed: int
 
 
@@ -59,12 +60,17 @@ def wrk(url: str, pid: int, script: str, *, connections: int = 64, seconds: int 
         done = subprocess.run([*command, f"-d{seconds}s", url], capture_output=True, text=True, check=True).stdout
         used = cpu_seconds(pid) - before
     rate = float(RATE.search(done).group(1))  # type: ignore[union-attr]
-    amount, unit = PERCENTILE.search(done).groups()  # type: ignore[union-attr]
     failed = FAILED.search(done)
     return Load(
-        per_second=rate, cpu_ms=used * 1000 / (rate * seconds), p99_ms=float(amount) * TO_MS[unit],
-        failed=int(failed.group(1)) if failed else 0,
+        per_second=rate, cpu_ms=used * 1000 / (rate * seconds), p99_ms=percentile(done, 99),
+        p50_ms=percentile(done, 50), failed=int(failed.group(1)) if failed else 0,
     )  # fmt: skip
+
+
+def percentile(printed: str, which: int) -> float:
+    """Milliseconds, of what wrk printed."""
+    amount, unit = re.search(PERCENTILE % which, printed, re.MULTILINE).groups()  # type: ignore[union-attr]
+    return float(amount) * TO_MS[unit]
 
 
 def cpu_seconds(pid: int) -> float:

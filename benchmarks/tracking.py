@@ -150,7 +150,9 @@ def peers(sent: Sent, seconds: int, *, cache: bool) -> load.Load:
         for thread in threads:
             thread.join()
         rate = len(taken) / (time.monotonic() - began)
-        return load.Load(rate, 0.0, sorted(taken)[int(len(taken) * 0.99)] * 1000, 0)
+        return load.Load(
+            rate, 0.0, sorted(taken)[int(len(taken) * 0.99)] * 1000, sorted(taken)[len(taken) // 2] * 1000, 0
+        )
 
 
 @contextlib.contextmanager
