@@ -55,7 +55,7 @@ class People:
         if name not in self._made:
             from lakewright.identity import people
 
-            shown = self.platform.call(self.admin.id, people.create, userName=name)
+            shown = self.platform.call(self.admin.id, people.create, userName=name).body
             self._made[name] = self._with_token(shown["id"], name)
         for group in groups:
             self.join(group, self._made[name])
@@ -65,7 +65,7 @@ class People:
         if name not in self._made:
             from lakewright.identity import service_principals
 
-            shown = self.platform.call(self.admin.id, service_principals.create, displayName=name)
+            shown = self.platform.call(self.admin.id, service_principals.create, displayName=name).body
             self._made[name] = self._with_token(shown["id"], shown["applicationId"])
         return self._made[name]
 
@@ -75,7 +75,7 @@ class People:
         from lakewright.kernel.faults import AlreadyExists
 
         try:
-            return str(self.platform.call(self.admin.id, groups.create, displayName=name)["id"])
+            return str(self.platform.call(self.admin.id, groups.create, displayName=name).body["id"])
         except AlreadyExists:
             return self.platform.snapshot(lambda ctx: ctx.id_of(name))
 

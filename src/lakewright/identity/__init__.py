@@ -1,8 +1,19 @@
 """Identity: people, groups and service principals, and how they prove who they are."""
 
-from lakewright.identity import credentials, discovery, groups, me, oauth, people, service_principals, tokens
+from lakewright.identity import (
+    credentials,
+    discovery,
+    groups,
+    me,
+    oauth,
+    people,
+    scim_discovery,
+    service_principals,
+    tokens,
+)
 from lakewright.identity.first_start import install
 
 __all__ = [
-    "credentials", "discovery", "groups", "install", "me", "oauth", "people", "service_principals", "tokens",
+    "credentials", "discovery", "groups", "install", "me", "oauth", "people", "scim_discovery", "service_principals",
+    "tokens",
 ]  # fmt: skip

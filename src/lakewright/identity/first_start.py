@@ -34,6 +34,7 @@ def _administrator(ctx: Ctx) -> str:
     account = objects.find(ctx, ACCOUNT, "")
     for group in (ADMINS, USERS):
         objects.create(ctx, GROUP, group, Group(), under=account, owner=ADMINS, id=group)
+        principals.set_texts(ctx, group, principals.basic_texts("group", group, group, None))
     made = principals.create(ctx, USER, "user", ADMINISTRATOR, "Administrator", User())
     principals.add_member(ctx, ADMINS, made.id)
     given = ctx.settings.admin_token

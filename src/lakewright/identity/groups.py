@@ -1,21 +1,28 @@
-"""Groups: principals that hold others, and each other."""
+"""Groups: principals that hold others, and each other.
+
+A group may have ten thousand members, so they never pass through the SCIM models: what a PATCH says about members is
+carried out on the table of members, and only the rest is applied to the resource.
+"""
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from lakewright.identity import credentials, principals, scim
-from lakewright.identity.scim import Listing, PatchOperation, Value
+from lakewright.identity import credentials, principals, resources, scim
+from lakewright.identity.scim import ById, Listing, Patch, Refused, Search, Sent, SentById
 from lakewright.kernel import objects
+from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Invalid, NotSupported
+from lakewright.kernel.faults import Invalid
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
-from lakewright.kernel.operation import Ask, Reply
+from lakewright.kernel.operation import SNAPSHOT
 from lakewright.kernel.roots import ACCOUNT, ADMINS, IN_ACCOUNT, USERS, Root
 from lakewright.kernel.rules import ADMIN, PER_ROW
+from lakewright.kernel.store import Row
 
 SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
+MOST_MEMBERS = 100_000
 
 
 class Group(BaseModel):
@@ -27,98 +34,142 @@ api = scim.api("Groups")
 BY_ID = GROUP.by_id("{id}")
 
 
-class CreateGroup(Ask):
-    display_name: str = Field(alias="displayName")
-    external_id: str | None = Field(None, alias="externalId")
-    members: list[Value] = []
-    schemas: list[str] = []
-
-
-class ById(Ask):
-    id: str
-
-
-class PatchGroup(Ask):
-    id: str
-    schemas: list[str] = []
-    operations: list[PatchOperation] = Field(alias="Operations")
-
-
 @api("POST", audit="createGroup", on=IN_ACCOUNT, needs=ADMIN, also=scim.both("Groups"))
-def create(ctx: Ctx, account: Obj[Root], ask: CreateGroup) -> Reply:
-    made = principals.create(
-        ctx, GROUP, "group", ask.display_name, ask.display_name, Group(external_id=ask.external_id)
-    )
-    for member in ask.members:
-        principals.add_member(ctx, made.id, member.value)
-    return show(ctx, made)
+@scim.in_account
+def create(ctx: Ctx, account: Obj[Root], ask: Sent) -> Json:
+    from lakewright.identity import scim_schemas
+
+    payload, member_ids = _without_members(ask.resource)
+    resources.refuse_unassignable(payload)
+    data = scim_schemas.stored(scim_schemas.created(scim_schemas.Group, payload))
+    name, spec = str(data["displayName"]), Group(external_id=data.get("externalId"))
+    texts = list(scim_schemas.texts(scim_schemas.Group, data))
+    made = principals.create(ctx, GROUP, "group", name, name, spec, texts=texts)
+    principals.add_members(ctx, made.id, member_ids or [])
+    resources.assign(ctx, made.id, {}, data)
+    return scim.answer(ctx, resources.show(ctx, objects.again(ctx, made), ask), ask, status=201)
 
 
 @api("GET", audit="listGroups", on=IN_ACCOUNT, needs=PER_ROW, also=scim.both("Groups"))
-def list_(ctx: Ctx, account: Obj[Root], ask: Listing) -> Reply:
-    wanted = scim.equals(ask.filter, {"displayname": "name", "id": "id"})
-    found = [g for g in objects.visible(ctx, GROUP, ADMIN) if wanted is None or getattr(g, wanted[0]) == wanted[1]]
-    return scim.envelope([show(ctx, g) for g in found], ask)
+@scim.in_account
+def list_(ctx: Ctx, account: Obj[Root], ask: Listing) -> Json:
+    return resources.listing(ctx, ["group"], ask)
+
+
+@api(
+    "POST", "/.search", audit="searchGroups", on=IN_ACCOUNT, needs=PER_ROW, runs=SNAPSHOT,
+    also=scim.both("Groups", "/.search"),
+)  # fmt: skip
+@scim.in_account
+def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
+    return resources.listing(ctx, ["group"], ask)
 
 
 @api("GET", "/{id}", audit="getGroup", on=BY_ID, needs=ADMIN, also=scim.both("Groups", "/{id}"))
-def get(ctx: Ctx, group: Obj[Group], ask: ById) -> Reply:
-    return show(ctx, group)
+@scim.in_account
+def get(ctx: Ctx, group: Obj[Group], ask: ById) -> Json | Raw:
+    if scim.unchanged(ctx, group):
+        return scim.not_modified(group)
+    return scim.answer(ctx, resources.show(ctx, group, ask), ask)
+
+
+@api("PUT", "/{id}", audit="replaceGroup", on=BY_ID, needs=ADMIN, also=scim.both("Groups", "/{id}"))
+@scim.in_account
+def replace(ctx: Ctx, group: Obj[Group], ask: SentById) -> Json:
+    from lakewright.identity import scim_schemas
+
+    scim.check_version(ctx, group)
+    payload, member_ids = _without_members(ask.resource)
+    resources.refuse_unassignable(payload)
+    before = _alone(ctx, group)
+    after = scim_schemas.stored(scim_schemas.replaced(scim_schemas.Group, payload, before))
+    group = _save(ctx, group, before, after)
+    _set_members(ctx, group, member_ids or [])
+    return scim.answer(ctx, resources.show(ctx, objects.again(ctx, group), ask), ask)
 
 
 @api("PATCH", "/{id}", audit="updateGroup", on=BY_ID, needs=ADMIN, also=scim.both("Groups", "/{id}"))
-def patch(ctx: Ctx, group: Obj[Group], ask: PatchGroup) -> Reply:
-    for each in ask.operations:
-        _apply(ctx, group, each)
-    return show(ctx, objects.again(ctx, group))
+@scim.in_account
+def patch(ctx: Ctx, group: Obj[Group], ask: Patch) -> Json:
+    from lakewright.identity import group_members, scim_schemas
+
+    scim.check_version(ctx, group)
+    rest, changes = group_members.told_apart(ask.operations_sent())
+    before = _alone(ctx, group)
+    if rest:
+        after = scim_schemas.stored(scim_schemas.patched(scim_schemas.Group, rest, before))
+        group = _save(ctx, group, before, after)
+    for change in changes:
+        removed = group_members.removed_by(ctx, group.id, change, scim.base_url(ctx, ask))
+        _hold_together(group, removed)
+        principals.remove_members(ctx, group.id, removed)
+        principals.add_members(ctx, group.id, change.added)
+    return scim.answer(ctx, resources.show(ctx, objects.again(ctx, group), ask), ask)
 
 
 @api("DELETE", "/{id}", audit="deleteGroup", on=BY_ID, needs=ADMIN, also=scim.both("Groups", "/{id}"))
-def delete(ctx: Ctx, group: Obj[Group], ask: ById) -> Reply:
+@scim.in_account
+def delete(ctx: Ctx, group: Obj[Group], ask: ById) -> Raw:
+    scim.check_version(ctx, group)
     if group.id in (ADMINS, USERS):
         raise Invalid(f"the group '{group.name}' cannot be deleted")
     credentials.end_principal(ctx, group.id)
     objects.delete(ctx, group)
-    return {}
+    return scim.gone()
 
 
-def _apply(ctx: Ctx, group: Obj[Group], change: PatchOperation) -> None:
-    op, path = change.op.lower(), change.path or ""
-    one = scim.member_of_path(path)
-    if op == "remove" and one is not None:
-        _remove(ctx, group.id, one)
-    elif op == "remove" and path == "members":
-        gone = scim.ids(change.value) if change.value else [m["value"] for m in principals.members(ctx, group.id)]
-        for member in gone:
-            _remove(ctx, group.id, member)
-    elif op in ("add", "replace") and (path == "members" or (not path and _only(change.value, "members"))):
-        value = change.value if path else change.value["members"]
-        wanted = scim.ids(value) if value else []
-        if op == "replace":
-            for member in principals.members(ctx, group.id):
-                if member["value"] not in wanted:
-                    _remove(ctx, group.id, member["value"])
-        for member in wanted:
-            principals.add_member(ctx, group.id, member)
-    else:
-        raise NotSupported(f"updateGroup does not support op '{change.op}' on '{path or 'the whole group'}'")
+def _save(ctx: Ctx, group: Obj[Group], before: dict[str, Any], after: dict[str, Any]) -> Obj[Group]:
+    from lakewright.identity import scim_schemas
+
+    name, spec = str(after["displayName"]), Group(external_id=after.get("externalId"))
+    texts = list(scim_schemas.texts(scim_schemas.Group, after))
+    if name != group.name:
+        if group.id in (ADMINS, USERS):
+            raise Invalid(f"the group '{group.name}' cannot be renamed")
+        group = principals.rename(ctx, group, "group", name)
+    if spec != group.spec:
+        group = objects.replace_spec(ctx, group, spec)
+    principals.set_display_name(ctx, group.id, group.name)
+    principals.set_texts(ctx, group.id, texts)
+    resources.assign(ctx, group.id, before, after)
+    return objects.again(ctx, group)
 
 
-def _only(value: Any, name: str) -> bool:
-    return isinstance(value, dict) and set(value) == {name}  # type: ignore[reportUnknownArgumentType]
+def _set_members(ctx: Ctx, group: Obj[Group], wanted: list[str]) -> None:
+    now = principals.member_ids_of(ctx, group.id)
+    _hold_together(group, [each for each in now if each not in set(wanted)])
+    principals.set_members(ctx, group.id, wanted)
 
 
-def _remove(ctx: Ctx, group_id: str, member_id: str) -> None:
-    if group_id == ADMINS and len(principals.members(ctx, ADMINS)) <= 1:
-        raise Invalid("members: the last administrator cannot be removed")
-    principals.remove_member(ctx, group_id, member_id)
+def _hold_together(group: Obj[Group], removed: list[str]) -> None:
+    """Everybody is in the group of all users for as long as they exist."""
+    if removed and group.id == USERS:
+        raise Invalid(f"members: nobody can be taken out of '{group.name}'; deactivate or delete the principal")
 
 
-def show(ctx: Ctx, group: Obj[Group]) -> Reply:
-    shown: Reply = {
-        "schemas": [SCHEMA], "id": group.id, "displayName": group.name, "members": principals.members(ctx, group.id),
-        "groups": principals.groups_of(ctx, group.id), "meta": {"resourceType": "Group"},
-    }  # fmt: skip
+def _alone(ctx: Ctx, group: Obj[Group]) -> dict[str, Any]:
+    """The group as a resource, without its members."""
+    return resources.show(ctx, group, ById.model_validate({"id": group.id, "excludedAttributes": "members"}))
+
+
+def _without_members(payload: dict[str, Any]) -> tuple[dict[str, Any], list[str] | None]:
+    from lakewright.identity import group_members
+
+    rest = {name: value for name, value in payload.items() if name.lower() != "members"}
+    given = [value for name, value in payload.items() if name.lower() == "members"]
+    if not given or given[0] is None:
+        return rest, None
+    found = group_members.ids(given[0])
+    if len(found) > MOST_MEMBERS:
+        raise Refused(f"members: {MOST_MEMBERS} at most in one request", status=413)
+    return rest, found
+
+
+def _body(group: Obj[Group], row: Row) -> dict[str, Any]:
+    shown: dict[str, Any] = {"schemas": [SCHEMA], "id": group.id, "displayName": group.name}
     if group.spec.external_id:
         shown["externalId"] = group.spec.external_id
     return shown
+
+
+resources.BODIES["group"] = ("Groups", _body)

@@ -3,18 +3,20 @@
 from typing import Any
 from uuid import uuid4
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from lakewright.identity import credentials, principals, scim
-from lakewright.identity.scim import Listing, PatchOperation, Value
+from lakewright.identity import credentials, principals, resources, scim
+from lakewright.identity.scim import ById, Listing, Patch, Search, Sent, SentById
 from lakewright.kernel import objects
+from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import NotFound, NotSupported
+from lakewright.kernel.faults import Invalid, NotFound
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
-from lakewright.kernel.operation import Api, Ask, Reply
+from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
 from lakewright.kernel.roots import ACCOUNT, IN_ACCOUNT, Root
 from lakewright.kernel.rules import ADMIN, PER_ROW
+from lakewright.kernel.store import Row
 
 SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:ServicePrincipal"
 
@@ -37,25 +39,6 @@ BY_ID = SERVICE_PRINCIPAL.by_id("{id}")
 OF_SECRET = SERVICE_PRINCIPAL.by_id("{service_principal_id}")
 
 
-class CreateServicePrincipal(Ask):
-    display_name: str | None = Field(None, alias="displayName")
-    application_id: str | None = Field(None, alias="applicationId")
-    external_id: str | None = Field(None, alias="externalId")
-    active: bool = True
-    schemas: list[str] = []
-    groups: list[Value] = []
-
-
-class ById(Ask):
-    id: str
-
-
-class Patch(Ask):
-    id: str
-    schemas: list[str] = []
-    operations: list[PatchOperation] = Field(alias="Operations")
-
-
 class CreateSecret(Ask):
     service_principal_id: str
     account_id: str = ""
@@ -75,63 +58,88 @@ class Secrets(Ask):
 
 
 @api("POST", audit="createServicePrincipal", on=IN_ACCOUNT, needs=ADMIN, also=scim.both("ServicePrincipals"))
-def create(ctx: Ctx, account: Obj[Root], ask: CreateServicePrincipal) -> Reply:
-    if ask.groups:
-        raise NotSupported("groups: put a service principal into a group through the group")
-    application_id = ask.application_id or str(uuid4())
-    spec = ServicePrincipal(application_id=application_id, external_id=ask.external_id)
-    display = ask.display_name or application_id
-    made = principals.create(ctx, SERVICE_PRINCIPAL, "service_principal", application_id, display, spec)
-    if not ask.active:
+@scim.in_account
+def create(ctx: Ctx, account: Obj[Root], ask: Sent) -> Json:
+    from lakewright.identity import scim_schemas
+
+    payload = ask.resource_with(applicationId=str(uuid4()), active=True)
+    resources.refuse_unassignable(payload)
+    data = scim_schemas.stored(scim_schemas.created(scim_schemas.ServicePrincipal, payload))
+    name = str(data["applicationId"])
+    data.setdefault("displayName", name)
+    spec = ServicePrincipal(application_id=name, external_id=data.get("externalId"))
+    texts = list(scim_schemas.texts(scim_schemas.ServicePrincipal, data))
+    made = principals.create(ctx, SERVICE_PRINCIPAL, "service_principal", name, data["displayName"], spec, texts=texts)
+    if data.get("active") is False:
         principals.set_active(ctx, made.id, False)
-    return show(ctx, made)
+    resources.assign(ctx, made.id, {}, data)
+    return scim.answer(ctx, resources.show(ctx, objects.again(ctx, made), ask), ask, status=201)
 
 
 @api("GET", audit="listServicePrincipals", on=IN_ACCOUNT, needs=PER_ROW, also=scim.both("ServicePrincipals"))
-def list_(ctx: Ctx, account: Obj[Root], ask: Listing) -> Reply:
-    wanted = scim.equals(ask.filter, {"displayname": "displayName", "applicationid": "applicationId", "id": "id"})
-    found = [show(ctx, s) for s in objects.visible(ctx, SERVICE_PRINCIPAL, ADMIN)]
-    return scim.envelope([s for s in found if wanted is None or s[wanted[0]] == wanted[1]], ask)
+@scim.in_account
+def list_(ctx: Ctx, account: Obj[Root], ask: Listing) -> Json:
+    return resources.listing(ctx, ["servicePrincipal"], ask)
+
+
+@api(
+    "POST", "/.search", audit="searchServicePrincipals", on=IN_ACCOUNT, needs=PER_ROW, runs=SNAPSHOT,
+    also=scim.both("ServicePrincipals", "/.search"),
+)  # fmt: skip
+@scim.in_account
+def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
+    return resources.listing(ctx, ["servicePrincipal"], ask)
 
 
 @api("GET", "/{id}", audit="getServicePrincipal", on=BY_ID, needs=ADMIN, also=scim.both("ServicePrincipals", "/{id}"))
-def get(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Reply:
-    return show(ctx, it)
+@scim.in_account
+def get(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Json | Raw:
+    return scim.not_modified(it) if scim.unchanged(ctx, it) else scim.answer(ctx, resources.show(ctx, it, ask), ask)
 
 
 @api(
-    "PATCH",
-    "/{id}",
-    audit="updateServicePrincipal",
-    on=BY_ID,
-    needs=ADMIN,
+    "PUT", "/{id}", audit="replaceServicePrincipal", on=BY_ID, needs=ADMIN,
     also=scim.both("ServicePrincipals", "/{id}"),
-)
-def patch(ctx: Ctx, it: Obj[ServicePrincipal], ask: Patch) -> Reply:
-    for each in ask.operations:
-        values: dict[str, Any] = {each.path: each.value} if each.path else dict(each.value or {})
-        for path, value in values.items():
-            if each.op.lower() not in ("add", "replace") or path not in ("active", "displayName"):
-                raise NotSupported(f"updateServicePrincipal does not support op '{each.op}' on '{path}'")
-            if path == "active":
-                principals.set_active(ctx, it.id, scim.boolean(value))
-            else:
-                principals.set_display_name(ctx, it.id, str(value))
-    return show(ctx, it)
+)  # fmt: skip
+@scim.in_account
+def replace(ctx: Ctx, it: Obj[ServicePrincipal], ask: SentById) -> Json:
+    from lakewright.identity import scim_schemas
+
+    scim.check_version(ctx, it)
+    before = resources.show(ctx, it)
+    payload = ask.resource_with(applicationId=it.spec.application_id, active=before["active"])
+    resources.refuse_unassignable(payload)
+    after = scim_schemas.stored(scim_schemas.replaced(scim_schemas.ServicePrincipal, payload, before))
+    return scim.answer(ctx, resources.show(ctx, _save(ctx, it, before, after), ask), ask)
 
 
 @api(
-    "DELETE",
-    "/{id}",
-    audit="deleteServicePrincipal",
-    on=BY_ID,
-    needs=ADMIN,
+    "PATCH", "/{id}", audit="updateServicePrincipal", on=BY_ID, needs=ADMIN,
     also=scim.both("ServicePrincipals", "/{id}"),
-)
-def delete(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Reply:
+)  # fmt: skip
+@scim.in_account
+def patch(ctx: Ctx, it: Obj[ServicePrincipal], ask: Patch) -> Json:
+    from lakewright.identity import scim_schemas
+
+    scim.check_version(ctx, it)
+    before = resources.show(ctx, it)
+    after = scim_schemas.patched(scim_schemas.ServicePrincipal, ask.operations_sent(), before)
+    it = _save(ctx, it, before, scim_schemas.stored(after))
+    return scim.answer(ctx, resources.show(ctx, it, ask), ask)
+
+
+@api(
+    "DELETE", "/{id}", audit="deleteServicePrincipal", on=BY_ID, needs=ADMIN,
+    also=scim.both("ServicePrincipals", "/{id}"),
+)  # fmt: skip
+@scim.in_account
+def delete(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Raw:
+    scim.check_version(ctx, it)
+    if it.id == ctx.principal.id:
+        raise Invalid("you cannot delete yourself")
     credentials.end_principal(ctx, it.id)
     objects.delete(ctx, it)
-    return {}
+    return scim.gone()
 
 
 @secrets_api(
@@ -171,12 +179,29 @@ def delete_secret(ctx: Ctx, it: Obj[ServicePrincipal], ask: OneSecret) -> Reply:
     return {}
 
 
-def show(ctx: Ctx, it: Obj[ServicePrincipal]) -> Reply:
-    shown: Reply = {
-        "schemas": [SCHEMA], "id": it.id, "applicationId": it.spec.application_id,
-        "displayName": principals.display_name(ctx, it.id), "active": principals.is_active(ctx, it.id),
-        "groups": principals.groups_of(ctx, it.id),
+def _save(ctx: Ctx, it: Obj[ServicePrincipal], before: dict[str, Any], after: dict[str, Any]) -> Obj[ServicePrincipal]:
+    from lakewright.identity import scim_schemas
+
+    texts = list(scim_schemas.texts(scim_schemas.ServicePrincipal, after))
+    spec = it.spec.model_copy(update={"external_id": after.get("externalId")})
+    if spec != it.spec:
+        it = objects.replace_spec(ctx, it, spec)
+    principals.set_display_name(ctx, it.id, str(after.get("displayName") or it.name))
+    principals.set_texts(ctx, it.id, texts)
+    principals.set_active(ctx, it.id, after.get("active") is not False)
+    resources.assign(ctx, it.id, before, after)
+    return objects.again(ctx, it)
+
+
+def _body(it: Obj[ServicePrincipal], row: Row) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "schemas": [SCHEMA], "id": it.id, "applicationId": it.spec.application_id, "active": bool(row["active"]),
     }  # fmt: skip
+    if row["display_name"] != it.name:  # which stands in where there is none
+        shown["displayName"] = row["display_name"]
     if it.spec.external_id:
         shown["externalId"] = it.spec.external_id
     return shown
+
+
+resources.BODIES["servicePrincipal"] = ("ServicePrincipals", _body)

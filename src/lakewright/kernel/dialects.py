@@ -13,11 +13,19 @@ def databricks(fault: Fault) -> dict[str, Any]:
 
 
 def scim(fault: Fault) -> dict[str, Any]:
-    return {
+    """RFC 7644 §3.12. A refusal made without SCIM in mind gets the word that fits its class."""
+    said = {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
         "status": str(fault.status),
         "detail": str(fault),
     }
+    word = fault.details.get("scimType") or _SCIM_TYPES.get(fault.code)
+    return {**said, "scimType": word} if word else said
+
+
+_SCIM_TYPES = {
+    "RESOURCE_ALREADY_EXISTS": "uniqueness", "MALFORMED_REQUEST": "invalidSyntax",
+}  # fmt: skip
 
 
 def oauth(fault: Fault) -> dict[str, Any]:

@@ -136,7 +136,7 @@ _PLAIN = {str, int, bool, float, type(None)}
 
 def recordable(ask: BaseModel) -> dict[str, Any]:
     """The ask as the audit trail keeps it: secrets starred, bodies left out, long texts cut."""
-    given = {name: ask.__dict__[name] for name in ask.model_fields_set}
+    given = {name: ask.__dict__.get(name) for name in ask.model_fields_set}
     if _serializes(type(ask)) or not _PLAIN.issuperset(map(type, given.values())):
         given = ask.model_dump(mode="json", exclude_unset=True, fallback=lambda value: f"<{type(value).__name__}>")
     return {name: _short(value) for name, value in given.items()}
@@ -144,10 +144,10 @@ def recordable(ask: BaseModel) -> dict[str, Any]:
 
 @cache
 def _serializes(ask: type[BaseModel]) -> bool:
-    """Whether it says of a field that it is left out of records or written in another way."""
+    """Whether it says of a field that it is left out of records or written in another way, or takes other fields."""
     own = ask.__pydantic_decorators__
     hidden = any(info.exclude for info in ask.model_fields.values())
-    return hidden or bool(own.field_serializers or own.model_serializers)
+    return hidden or ask.model_config.get("extra") == "allow" or bool(own.field_serializers or own.model_serializers)
 
 
 def _short(value: Any) -> Any:
