@@ -23,13 +23,14 @@ STRANGER = (
 )
 WRITER = "kernel/test_writer.py"
 MISSING = "kernel/test_missing.py"
+CHAIN = "audit/test_chain.py"
+APPEND = "audit/test_refused_append.py"
 IDENTITY = "identity/test_sdk_identity.py"
 
 RIGHT_FAILS = """        return Verdict(False, str(self))
 
-    def condition(self, ctx: "Ctx") -> Condition:
-        mine = sorted(ctx.principal.ids)
-        me,"""
+    def ways(self, ctx: "Ctx", object_id: str) -> Iterator[Way]:
+        return self._search("""
 COVERS = "self.left.covers(ctx, object_id) and self.right.covers(ctx, object_id)"
 RECORD = """        turn.entries.append(entry)
         try:
@@ -46,7 +47,9 @@ MUTANTS = {
     "an expired token still works": ("identity/credentials.py", 'if row["expires_at"] is not None and', "if False and", IDENTITY),
     "a deactivated person still works": ("kernel/platform.py", "known is None or not known.active", "known is None", IDENTITY),
     "a stranger is told what is missing": ("kernel/operation.py", "            if verdict:\n                raise\n", "            raise\n", MISSING),
-    "the audit chain is not linked": ("kernel/audit.py", "hashlib.sha256(last.encode() + orjson", "hashlib.sha256(orjson", WRITER),
+    "the audit chain is not linked": ("kernel/audit.py", "        state.update(last.encode())\n", "", CHAIN),
+    "the head of the trail is not signed": ("kernel/audit.py", "if now is None or not now.is_ours(chain):", "if now is None:", CHAIN),
+    "work begins that cannot be recorded": ("kernel/platform.py", "        audit.rehearse(turn.tx)\n", "", APPEND),
     "page tokens are not bound": ("kernel/objects.py", 'bound = f"{ctx.principal.id}:', 'bound = f"', AGREE),
     "a failing turn is kept": ("kernel/writer.py", "if poisoned and not guarded:", "if False:", WRITER),
 }  # fmt: skip

@@ -48,15 +48,18 @@ def issue(
     lifetime_seconds: int | None,
     comment: str = "",
     secret: str | None = None,
+    created_by: str = "",
 ) -> Issued:
-    """Make a token of the principal; `lifetime_seconds` None: until revoked."""
+    """Make a token of the principal; `lifetime_seconds` None: until revoked. `created_by`: whoever caused it, when not
+    the caller."""
     token_id = secrets.token_hex(16)
     secret = secret or PREFIX[kind] + secrets.token_urlsafe(32)
     expires = ctx.now() + lifetime_seconds * 1000 if lifetime_seconds is not None else None
     ctx.tx.run(
         "INSERT INTO tokens (id, hash, principal_id, kind, comment, created_at, created_by, expires_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        token_id, hashed(ctx.platform.keys, secret), principal_id, kind, comment, ctx.now(), ctx.principal.id, expires,
+        token_id, hashed(ctx.platform.keys, secret), principal_id, kind, comment, ctx.now(), created_by or ctx.principal.id,
+        expires,
     )  # fmt: skip
     return Issued(token_id, secret, expires)
 
@@ -96,7 +99,13 @@ def authenticate(platform: Platform, tx: Tx, credential: str) -> Principal:
         raise Unauthenticated("Invalid access token.")
     if row["expires_at"] is not None and row["expires_at"] <= platform.clock.now():
         raise Unauthenticated("Invalid access token: it has expired.")
-    return platform.principal(tx, row["principal_id"], token_id=row["id"])
+    run_by = _starter(platform, tx, row["created_by"]) if row["kind"] == "task" else ""
+    return platform.principal(tx, row["principal_id"], token_id=row["id"], run_by=run_by)
+
+
+def _starter(platform: Platform, tx: Tx, principal_id: str) -> str:
+    known = platform.policy.principal(tx, principal_id)
+    return known.name if known is not None else principal_id
 
 
 def _secret(credential: str) -> str:

@@ -97,9 +97,11 @@ def delete_any(ctx: Ctx, workspace: Obj[Root], ask: DeleteToken) -> Reply:
     return {}
 
 
-def mint(ctx: Ctx, principal_id: str, lifetime_seconds: int, comment: str) -> tuple[str, str]:
-    """A task's token: (id, secret). For the job engine, which has checked the run-as right."""
-    made = credentials.issue(ctx, principal_id, "task", lifetime_seconds=lifetime_seconds, comment=comment)
+def mint(ctx: Ctx, principal_id: str, lifetime_seconds: int, comment: str, *, run_by: str = "") -> tuple[str, str]:
+    """A task's token: (id, secret). For the job engine, which has checked the run-as right and says who started it."""
+    made = credentials.issue(
+        ctx, principal_id, "task", lifetime_seconds=lifetime_seconds, comment=comment, created_by=run_by
+    )
     return made.id, made.secret
 
 

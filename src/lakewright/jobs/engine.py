@@ -306,7 +306,7 @@ def _equip(ctx: Ctx, run: Run, task: TaskRun, definition: Task, resolved: dict[s
     try:
         ctx.platform.principal(ctx.tx, run.run_as)
         token_id, secret = tokens.mint(
-            ctx, run.run_as, seconds, f"job {run.job_id} run {run.run_id} task {task.task_key}"
+            ctx, run.run_as, seconds, f"job {run.job_id} run {run.run_id} task {task.task_key}", run_by=run.creator
         )
     except Fault as fault:
         finish(ctx, task, states.FAILED, f"cannot run as {ctx.name_of(run.run_as)}: {fault}", code="UNAUTHORIZED_ERROR")
@@ -418,6 +418,6 @@ def record(ctx: Ctx, action: str, run: Run, because: str = "") -> None:
             at=ctx.now(), request_id=ctx.request.request_id, workspace=ctx.workspace, source="jobs", user_agent="",
             service="jobs", action=action, who=run.creator, who_name=ctx.name_of(run.creator), run_as=ctx.name_of(run.run_as),
             kind="job", object_id=run.job_id, address=run.job_id,
-            ask={"run_id": run.run_id, "cause": run.cause}, because=because,
+            ask={"run_id": run.run_id, "cause": run.cause}, because=because, run_by=ctx.name_of(run.creator),
         )
     )  # fmt: skip

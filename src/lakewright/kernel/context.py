@@ -9,6 +9,7 @@ from lakewright.kernel.store import Tx
 from lakewright.kernel.writer import Turn
 
 if TYPE_CHECKING:
+    from lakewright.kernel.audit import Entry
     from lakewright.kernel.clock import Clock
     from lakewright.kernel.config import Settings
     from lakewright.kernel.operation import Operation
@@ -30,6 +31,8 @@ class Principal:
     scopes: frozenset[str] | None = None
     """Scopes of the token it came with; None: all of its rights."""
     token_id: str = ""
+    run_by: str = ""
+    """Who set it in motion, by name, when it acts for a job: the one who started the run."""
 
 
 NOBODY = Principal("", "", "system")
@@ -46,6 +49,8 @@ class RequestInfo:
     base_url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """By lower-case name."""
+    client_request_id: str = ""
+    """What the client calls this request, for its own search; `request_id` is ours."""
 
 
 @dataclass(slots=True)
@@ -58,6 +63,8 @@ class Ctx:
     platform: "Platform"
     turn: Turn | None = None
     snapshot_tx: Tx | None = None
+    entry: "Entry | None" = None
+    """This call's audit entry, for what only its body can know."""
 
     @property
     def tx(self) -> Tx:
@@ -125,6 +132,11 @@ class Ctx:
             return act(self)
         with self.platform.store.snapshot() as tx:
             return act(replace(self, snapshot_tx=tx))
+
+    def note_data(self, read: list[dict[str, Any]]) -> None:
+        """Put on record which data this call reads."""
+        if self.entry is not None:
+            self.entry.data = [*(self.entry.data or []), *read]
 
     def after_commit(self, act: Callable[[], None]) -> None:
         """In-memory consequences (wake a thread, drop a cache) once the transaction has become durable."""

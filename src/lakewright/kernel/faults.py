@@ -12,6 +12,7 @@
     ├── Conflict              409 ABORTED
     ├── TooLarge              413 RESOURCE_EXHAUSTED
     ├── TooMany               429 REQUEST_LIMIT_EXCEEDED
+    ├── Aborted               499 REQUEST_ABORTED (nobody is there to read it)
     ├── NotSupported          501 NOT_IMPLEMENTED
     └── Unavailable           503 TEMPORARILY_UNAVAILABLE
 
@@ -79,6 +80,12 @@ class TooLarge(Fault):
 
 class TooMany(Fault):
     status, code = 429, "REQUEST_LIMIT_EXCEEDED"
+
+
+class Aborted(Fault):
+    """The client went away. On record only."""
+
+    status, code = 499, "REQUEST_ABORTED"
 
 
 class NotSupported(Fault):

@@ -19,7 +19,16 @@ from lakewright.kernel import operation as operations
 from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
 from lakewright.kernel.context import RequestInfo
 from lakewright.kernel.dialects import databricks
-from lakewright.kernel.faults import Fault, Invalid, Malformed, NoEndpoint, NotSupported, TooLarge, Unauthenticated
+from lakewright.kernel.faults import (
+    Aborted,
+    Fault,
+    Invalid,
+    Malformed,
+    NoEndpoint,
+    NotSupported,
+    TooLarge,
+    Unauthenticated,
+)
 from lakewright.kernel.operation import Operation
 from lakewright.kernel.platform import Platform
 from lakewright.kernel.protocol import WHOLE
@@ -85,29 +94,21 @@ class Edge:
             path = request.url.path.replace("\0", "\ufffd")
             fault = self._unbuilt(method, raw_path, path)
             try:
-                await self.platform.record_stray(info, method, path, fault)
+                await self.platform.record_stray(info, _credential(info), method, path, fault)
             except Fault as unrecorded:
                 fault = unrecorded
             return _refusal(fault, databricks, info)
         operation, in_path = found
-        body: Incoming | None = None
+        fields = await self._fields(operation, request, in_path, info)
         try:
-            if operation.body == "file":
-                self._check_credential(operation, info)
-                body = await self._spooled(request)
-            fields = await self._fields(operation, request, in_path, body)
             answer = await self.platform.handle(operation, info, _credential(info), fields)
             return _rendered(answer, self.platform.workspace)
         except Fault as fault:
             return _refusal(fault, operation.dialect, info)
-        except ClientDisconnect:
-            return Response(status_code=499)
         except Exception:
-            log.exception("%s failed (request %s)", operation.name, info.request_id)
-            fault = Fault(f"{operation.audit} failed inside the server; its log has request {info.request_id}")
-            return _refusal(fault, operation.dialect, info)
+            return _refusal(_bug(operation, info), operation.dialect, info)
         finally:
-            if body is not None:
+            if isinstance(fields, dict) and isinstance(body := fields.get("body"), Incoming):
                 body.path.unlink(missing_ok=True)
 
     def _unbuilt(self, method: str, raw_path: str, path: str) -> Fault:
@@ -122,13 +123,18 @@ class Edge:
             raise Unauthenticated("a bearer token is required")
 
     async def _fields(
-        self, operation: Op, request: Request, in_path: dict[str, str], body: Incoming | None
+        self, operation: Op, request: Request, in_path: dict[str, str], info: RequestInfo
     ) -> dict[str, Any] | Fault:
-        """Path, query and body as one set of fields; a name given twice with different values is refused."""
+        """Path, query and body as one set of fields; a name given twice with different values is refused.
+
+        What is wrong with them is answered, not raised: such a request too is somebody's, and goes on record as theirs.
+        """
+        body: Incoming | None = None
         try:
             fields = self._query(operation, request)
             if operation.body == "file":
-                fields["body"] = body
+                self._check_credential(operation, info)
+                fields["body"] = body = await self._spooled(request)
             elif operation.body == "raw":
                 fields["body"] = await self._bytes(request)
             elif request.method not in ("GET", "HEAD"):
@@ -138,7 +144,14 @@ class Edge:
             _refuse_nul([*in_path.values()])
             return fields
         except Fault as fault:
-            return fault
+            refusal = fault
+        except ClientDisconnect:
+            refusal = Aborted("the client went away before its request was complete")
+        except Exception:
+            refusal = _bug(operation, info)
+        if body is not None:
+            body.path.unlink(missing_ok=True)
+        return refusal
 
     def _query(self, operation: Op, request: Request) -> dict[str, Any]:
         fields: dict[str, Any] = {}
@@ -298,9 +311,22 @@ def _info(scope: Scope, platform: Platform) -> RequestInfo:
     scheme = "https" if settings.tls_certificate else "http"
     host = headers.get("host") or f"{settings.host}:{settings.port}"
     return RequestInfo(
-        request_id=ids.request(), source=client[0] if client else "", user_agent=headers.get("user-agent", ""),
+        request_id=ids.request(), source=client[0] if client else "", user_agent=_said(headers, "user-agent", 500),
         base_url=settings.public_url or f"{scheme}://{host}", headers=headers,
+        client_request_id=_said(headers, "x-request-id", 128),
     )  # fmt: skip
+
+
+def _said(headers: dict[str, str], name: str, most: int) -> str:
+    """What a client says of itself, as one line: nothing in it can look like a second record."""
+    said = headers.get(name, "")[:most]
+    return said if said.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in said)
+
+
+def _bug(operation: Op, info: RequestInfo) -> Fault:
+    """What is told of an exception that nobody planned for; call it where it is handled."""
+    log.exception("%s failed (request %s)", operation.name, info.request_id)
+    return Fault(f"{operation.audit} failed inside the server; its log has request {info.request_id}")
 
 
 def _refusal(fault: Fault, dialect: Any, info: RequestInfo) -> Response:

@@ -88,6 +88,7 @@ class Operation(Generic[S, A]):
         entry.object_id = target.id
         verdict = self.needs.judge(ctx, target.id)
         entry.because = verdict.because
+        entry.decision = "allowed" if verdict else "refused"
         if not verdict:
             raise denied(ctx, verdict, kind.name, address or target.name)
         return target

@@ -66,7 +66,9 @@ class Platform:
             raise
         self.writer.start()
         self.workspace = self.writer.submit(self._plant)
-        self._recover()
+        self.live: set[str] = set()
+        """Notes of work that this process is doing outside of transactions."""
+        self.recover()
 
     # services
 
@@ -109,7 +111,13 @@ class Platform:
     # principals
 
     def principal(
-        self, tx: Tx, principal_id: str, *, scopes: frozenset[str] | None = None, token_id: str = ""
+        self,
+        tx: Tx,
+        principal_id: str,
+        *,
+        scopes: frozenset[str] | None = None,
+        token_id: str = "",
+        run_by: str = "",
     ) -> Principal:
         """A living, active principal with all its groups. Unauthenticated if it is gone or deactivated."""
         if principal_id == SYSTEM.id:
@@ -118,7 +126,9 @@ class Platform:
         if known is None or not known.active:
             raise Unauthenticated("this principal is no longer active")
         kind = cast("PrincipalKind", known.kind)
-        return Principal(principal_id, known.name, kind, self.policy.closure(tx, principal_id), scopes, token_id)
+        return Principal(
+            principal_id, known.name, kind, self.policy.closure(tx, principal_id), scopes, token_id, run_by
+        )
 
     # transactions for controllers and services
 
@@ -204,11 +214,20 @@ class Platform:
         self.writer.submit(call.record)
         return _or_raise(result)
 
-    async def record_stray(self, request: RequestInfo, method: str, path: str, fault: Fault) -> None:
-        """A request that reached no operation is on record too."""
-        entry = _entry(self, request, "http", f"unknown {method}", {})
-        entry.address, entry.status, entry.error = path[:2000], fault.status, str(fault)[:2000]
-        await self.writer.submit_async(lambda turn: turn.entries.append(entry))
+    async def record_stray(self, request: RequestInfo, credential: str, method: str, path: str, fault: Fault) -> None:
+        """A request that reached no operation is on record too, with whose it was."""
+
+        def work(turn: Turn) -> None:
+            entry = _entry(self, request, "http", f"unknown {method}", {})
+            entry.address = path[:2000]
+            try:
+                _asking(entry, self.authenticator(self, turn.tx, credential))
+            except Unauthenticated:
+                entry.because = "no valid credential; nothing is there that would ask for one"
+            _note(entry, fault)
+            turn.entries.append(entry)
+
+        await self.writer.submit_async(work)
 
     # private
 
@@ -223,12 +242,10 @@ class Platform:
         tx = turn.tx
         planted = tx.scalar("SELECT id FROM objects WHERE kind = 'workspace' ORDER BY created_at LIMIT 1")
         if planted is not None:
+            audit.adopt(tx, self.keys.audit)
             return str(planted)
         now, workspace_id = self.clock.now(), new_id(roots.WORKSPACE)
-        tx.run(
-            "INSERT INTO audit_head (id, seq, hash, mac) VALUES (1, 0, ?, ?)",
-            audit.GENESIS, audit.mac(self.keys.audit, 0, audit.GENESIS),
-        )  # fmt: skip
+        audit.begin(tx, self.keys.audit)
         for group in (roots.ADMINS, roots.USERS):
             tx.run(
                 "INSERT INTO principals (id, kind, name, display_name, active, created_at) VALUES (?, 'group', ?, ?, 1, ?)",
@@ -237,13 +254,15 @@ class Platform:
         roots.plant(tx, now=now, owner=roots.ADMINS, workspace_id=workspace_id, workspace_name=self.settings.workspace)
         return workspace_id
 
-    def _recover(self) -> None:
-        """Requests that a crash cut off get their audit row now."""
+    def recover(self) -> None:
+        """Requests that a crash cut off, or whose end could not be recorded, get their audit row now."""
 
         def work(turn: Turn) -> None:
             for row in turn.tx.all("SELECT request_id, entry FROM inflight WHERE node = ?", self.node):
+                if row["request_id"] in self.live:
+                    continue
                 entry = Entry(**orjson.loads(row["entry"]))
-                entry.status, entry.error = 500, "the server stopped while this ran; what it did may be partial"
+                entry.status, entry.error = 500, "its end is not on record; what it did may be partial"
                 turn.entries.append(entry)
                 turn.tx.run("DELETE FROM inflight WHERE request_id = ?", row["request_id"])
 
@@ -326,8 +345,12 @@ class Call:
         turn.entries.append(self._entry)
 
     def admit(self, turn: Turn) -> None:
-        """Decide on work that happens outside; a note of it stays until `finish`, so that a crash is on record."""
+        """Decide on work that happens outside; a note of it stays until `finish`, so that a crash is on record.
+
+        What cannot be recorded must not happen: the trail is asked first, because afterwards it is too late.
+        """
         entry = self._new_entry()
+        audit.rehearse(turn.tx)
         try:
             self._ctx = replace(self._decide(turn.tx, entry, turn=turn), turn=None)
         except BaseException as error:
@@ -335,6 +358,7 @@ class Call:
             turn.entries.append(entry)
             raise
         self._entry = entry
+        self.platform.live.add(self._inflight)
         turn.tx.run(
             "INSERT INTO inflight (request_id, node, entry) VALUES (?, ?, ?)",
             self._inflight, self.platform.node, orjson.dumps(entry.__dict__, default=str).decode(),
@@ -348,6 +372,7 @@ class Call:
             return Failed(error)
 
     def finish(self, turn: Turn) -> None:
+        self.platform.live.discard(self._inflight)  # should this fail, `recover` finds the note
         turn.tx.run("DELETE FROM inflight WHERE request_id = ?", self._inflight)
         turn.entries.append(self._entry)
 
@@ -360,8 +385,8 @@ class Call:
         if self.operation.needs is not PUBLIC:
             given = self._credential
             who = given if isinstance(given, Principal) else platform.authenticator(platform, tx, given)
-            entry.who, entry.who_name = who.id, who.name
-        ctx = Ctx(who, platform.workspace, self.request, platform, turn, snapshot_tx)
+            _asking(entry, who)
+        ctx = Ctx(who, platform.workspace, self.request, platform, turn, snapshot_tx, entry)
         if self._malformed is not None:
             raise self._malformed
         self._target = self.operation.decide(ctx, self._ask, entry)
@@ -384,15 +409,25 @@ def _or_raise(result: Any) -> Any:
 def _entry(platform: Platform, request: RequestInfo, service: str, action: str, ask: Fields) -> Entry:
     return Entry(
         at=platform.clock.now(), request_id=request.request_id, workspace=platform.workspace, source=request.source,
-        user_agent=request.user_agent[:500], service=service, action=action, ask=ask,
+        user_agent=request.user_agent, service=service, action=action, ask=ask,
+        client_request_id=request.client_request_id,
     )  # fmt: skip
 
 
+def _asking(entry: Entry, who: Principal) -> None:
+    entry.who, entry.who_name = who.id, who.name
+    if who.run_by:
+        entry.run_as, entry.run_by = who.name, who.run_by
+
+
 def _note(entry: Entry, error: BaseException) -> None:
-    if isinstance(error, Fault):
-        entry.status, entry.error = error.status, str(error)[:2000]
-    else:
+    """What became of a request that failed. A body may refuse what the guard let through: then that is the decision."""
+    if not isinstance(error, Fault):
         entry.status, entry.error = 500, type(error).__name__
+        return
+    entry.status, entry.error = error.status, str(error)[:2000]
+    if error.status in (401, 403) and entry.decision != "refused":
+        entry.decision, entry.because = "refused", entry.error
 
 
 def _nobody(platform: Platform, tx: Tx, credential: str) -> Principal:

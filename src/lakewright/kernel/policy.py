@@ -83,7 +83,9 @@ class Policy:
         tokens = self.sets(tx).tokens
         found = tokens.get(hashed)
         if found is None:
-            found = tx.one("SELECT id, principal_id, kind, expires_at, revoked_at FROM tokens WHERE hash = ?", hashed)
+            found = tx.one(
+                "SELECT id, principal_id, kind, created_by, expires_at, revoked_at FROM tokens WHERE hash = ?", hashed
+            )
             if found is not None:
                 _keep(tokens, hashed, found)
         return found

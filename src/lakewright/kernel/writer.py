@@ -284,6 +284,7 @@ class Writer:
                     self._rolled_back()
                     return None
                 if guarded:
+                    _undone(turn, error)
                     raw.rollback_to()
                     tx.epoch = None
                     self._rolled_back()
@@ -324,6 +325,14 @@ class Writer:
                 loop.call_soon_threadsafe(_settle, answers)
             except RuntimeError:
                 log.debug("the loop of %d answers is gone", len(answers))
+
+
+def _undone(turn: Turn, error: BaseException) -> None:
+    """Operations that a failed turn had called are on record as what they came to: nothing."""
+    for entry in turn.entries:
+        if turn.tx.wrote and entry.status < 400:
+            entry.status = error.status if isinstance(error, Fault) else 500
+            entry.error = "undone together with what called it"
 
 
 def _settle(answers: list[Awaiting]) -> None:

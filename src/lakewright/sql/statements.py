@@ -189,7 +189,8 @@ def _run(ctx: Ctx, job: Job, warehouse: Obj[Warehouse], ask: Execute, constants:
             raise duckdb.Stopped
         # It may have queued for long: the caller is who they are now, not who they were.
         principal = ctx.snapshot(lambda c: c.platform.principal(
-            c.tx, ctx.principal.id, scopes=ctx.principal.scopes, token_id=ctx.principal.token_id
+            c.tx, ctx.principal.id, scopes=ctx.principal.scopes, token_id=ctx.principal.token_id,
+            run_by=ctx.principal.run_by,
         ))  # fmt: skip
         ctx = replace(ctx, principal=principal)
         ctx.transact(lambda c: _state(c, job.id, "RUNNING", started_at=c.now()))
