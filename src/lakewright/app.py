@@ -20,6 +20,7 @@ from lakewright import (
     workspace,
 )
 from lakewright.console import Console
+from lakewright.console.sealed import Sealed
 from lakewright.kernel.clock import Clock
 from lakewright.kernel.config import Settings
 from lakewright.kernel.http import Edge
@@ -54,7 +55,7 @@ def build(settings: Settings | None = None, clock: Clock | None = None) -> Platf
 
 def serve(platform: Platform) -> Edge:
     """The ASGI application of a built platform."""
-    console = Console(platform)
+    console = Sealed(Console(platform), platform.settings.http)
     return Edge(platform, mounts={"/console": console, "/jobs": console, "": console}, known=_sdk_operations())
 
 

@@ -3,16 +3,56 @@
 `LAKEWRIGHT_PORT=9000` sets a field; `LAKEWRIGHT_SERVING__QUEUE=100` one of a section.
 """
 
+import ipaddress
+import re
 from pathlib import Path
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class HttpLimits(BaseModel):
-    body_bytes: int = Field(default=16 * 2**20, description="Largest JSON body accepted, bytes.")
+    """What a request may be; what passes a limit is refused, never cut. docs/guides/security.md has the reasons."""
+
+    body_bytes: int = Field(default=2 * 2**20, description="Largest JSON body of most operations, bytes.")
+    large_body_bytes: int = Field(
+        default=16 * 2**20, description="Largest body of operations that carry data in JSON: imports, metrics, queries."
+    )
+    form_bytes: int = Field(default=64 * 2**10, description="Largest form (sign-in, token endpoint), bytes.")
     upload_bytes: int = Field(default=5 * 2**30, description="Largest file upload accepted, bytes.")
     json_depth: int = Field(default=64, description="Deepest nesting of a JSON body.")
+    json_values: int = Field(default=1_000_000, description="Most values a JSON body may hold.")
+    head_seconds: float = Field(default=20, description="Longest that the head of a request may take to arrive.")
+    body_seconds: float = Field(default=30, description="A body may arrive at any speed for so long.")
+    body_rate: int = Field(default=1024, description="Afterwards at so many bytes per second at least, on average.")
+    idle_seconds: int = Field(default=75, description="How long a connection may be kept between requests.")
+    connections: int = Field(default=2000, description="Most connections at a time; more are answered 503.")
+    trusted_proxies: list[str] = Field(
+        default=[], description="Addresses or networks whose X-Forwarded-For, -Proto and -Host headers are believed."
+    )
+    cors_origins: list[str] = Field(
+        default=[], description="Origins whose pages may call the API from a browser, exact; none: no CORS at all."
+    )
+
+    @property
+    def look_seconds(self) -> float:
+        """How often connections are looked at."""
+        return min(self.head_seconds, self.body_seconds) / 4
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, given: list[str]) -> list[str]:
+        for each in given:
+            ipaddress.ip_network(each, strict=False)
+        return given
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, given: list[str]) -> list[str]:
+        for each in given:
+            if not re.fullmatch(r"https?://[^/*\s]+", each):
+                raise ValueError(f"'{each}' is not an origin such as https://app.example.com")
+        return given
 
 
 class StorageSettings(BaseModel):

@@ -11,6 +11,8 @@
     ├── AlreadyExists         409 RESOURCE_ALREADY_EXISTS
     ├── Conflict              409 ABORTED
     ├── TooLarge              413 RESOURCE_EXHAUSTED
+    ├── UnknownEncoding       415 MALFORMED_REQUEST
+    ├── Misdirected           421 MISDIRECTED_REQUEST
     ├── TooMany               429 REQUEST_LIMIT_EXCEEDED
     ├── Aborted               499 REQUEST_ABORTED (nobody is there to read it)
     ├── NotSupported          501 NOT_IMPLEMENTED
@@ -76,6 +78,16 @@ class Conflict(Fault):
 
 class TooLarge(Fault):
     status, code = 413, "RESOURCE_EXHAUSTED"
+
+
+class UnknownEncoding(Fault):
+    status, code = 415, "MALFORMED_REQUEST"
+
+
+class Misdirected(Fault):
+    """Nothing here answers at the host that was asked."""
+
+    status, code = 421, "MISDIRECTED_REQUEST"
 
 
 class TooMany(Fault):

@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args, get_origin
-from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lakewright.kernel import ids, multipart
+from lakewright.kernel import bodies, front, ids, multipart
 from lakewright.kernel import operation as operations
 from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
 from lakewright.kernel.context import RequestInfo
@@ -23,22 +22,28 @@ from lakewright.kernel.faults import (
     Aborted,
     Fault,
     Invalid,
-    Malformed,
     NoEndpoint,
     NotSupported,
     TooLarge,
-    Unauthenticated,
+    UnknownEncoding,
 )
 from lakewright.kernel.operation import Operation
 from lakewright.kernel.platform import Platform
 from lakewright.kernel.protocol import WHOLE
 from lakewright.kernel.routes import Routes
-from lakewright.kernel.rules import PUBLIC
 
 log = logging.getLogger(__name__)
 Op = Operation[Any, Any]
 
 SECURITY_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+INERT = {
+    **SECURITY_HEADERS, "content-disposition": "attachment",
+    "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+}  # fmt: skip
+"""Of answers whose bytes somebody else may have written: a browser saves them, and runs nothing of them here."""
+MEDIA_TYPES = ("application/json", "application/vnd.apache.arrow.stream", "text/plain")
+"""What an answer may call itself. Anything else goes out as application/octet-stream."""
+HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Edge:
@@ -56,23 +61,51 @@ class Edge:
         self.unbuilt = Routes((name, ((verb, path),)) for name, verb, path in known)
         self._lists = {id(op): _list_fields(op) for op in operations.OPERATIONS}
         self._spool = platform.settings.data_dir / "spool"
+        self._limits = platform.settings.http
+        self._origins = frozenset(self._limits.cors_origins)
+        self.front = front.Front(platform.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        for prefix, app in self.mounts.items():
-            if scope["path"] == (prefix or "/") or (prefix and scope["path"].startswith(prefix + "/")):
-                await app(scope, receive, send)
-                return
+        if self.front.behind_proxies:
+            scope = _forwarded(scope, self.front)
+        if self._origins or self.platform.settings.tls_certificate:
+            send = self._adorned(scope, send)
+            scope = {**scope, "extensions": {}}  # no way around what is sent
+        refusal = self.front.refuses(scope["headers"], scope.get("http_version", "1.1"))
+        if refusal is None:
+            for prefix, app in self.mounts.items():
+                if scope["path"] == (prefix or "/") or (prefix and scope["path"].startswith(prefix + "/")):
+                    await app(scope, receive, send)
+                    return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
         request = Request(scope, receive)
-        response = await self._respond(request)
+        response = await self._respond(request, refusal)
         if isinstance(response, Response):
             response.headers["x-databricks-org-id"] = self.platform.workspace
         await response(scope, receive, send)
+
+    def _adorned(self, scope: Scope, send: Send) -> Send:
+        """With the headers that only some installations send: HSTS over TLS, CORS for the origins that are set."""
+        more: list[tuple[bytes, bytes]] = [HSTS] if self.platform.settings.tls_certificate else []
+        if (origin := self._origin(scope)) is not None:
+            more += [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+
+        async def adorned(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *more]}
+            await send(message)
+
+        return adorned
+
+    def _origin(self, scope: Scope) -> bytes | None:
+        """The calling page's origin, if it is one that may call."""
+        found = [value for name, value in scope["headers"] if name == b"origin"]
+        return found[0] if len(found) == 1 and found[0].decode("latin-1") in self._origins else None
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         while True:
@@ -84,22 +117,27 @@ class Edge:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _respond(self, request: Request) -> ASGIApp:
+    async def _respond(self, request: Request, refusal: Fault | None) -> ASGIApp:
         info = _info(request.scope, self.platform)
         method, raw_path = request.method, _raw_path(request.scope)
+        if refusal is None and len(info.headers) != len(request.scope["headers"]):
+            refusal = front.twice(request.scope["headers"])
+        if refusal is None and method == "OPTIONS" and self._origins and self._origin(request.scope) is not None:
+            await self.platform.record_stray(info, _credential(info), method, request.url.path, None)
+            return _preflight()
         found = self.routes.match(method, raw_path)
         if found is None and method == "HEAD":
             found = self.routes.match("GET", raw_path)
-        if found is None:
+        if found is None or refusal is not None:
             path = request.url.path.replace("\0", "\ufffd")
-            fault = self._unbuilt(method, raw_path, path)
+            fault = refusal or self._unbuilt(method, raw_path, path)
             try:
                 await self.platform.record_stray(info, _credential(info), method, path, fault)
             except Fault as unrecorded:
                 fault = unrecorded
             return _refusal(fault, databricks, info)
         operation, in_path = found
-        fields = await self._fields(operation, request, in_path, info)
+        fields = await self._fields(operation, request, info, in_path)
         try:
             answer = await self.platform.handle(operation, info, _credential(info), fields)
             return _rendered(answer, self.platform.workspace)
@@ -108,8 +146,8 @@ class Edge:
         except Exception:
             return _refusal(_bug(operation, info), operation.dialect, info)
         finally:
-            if isinstance(fields, dict) and isinstance(body := fields.get("body"), Incoming):
-                body.path.unlink(missing_ok=True)
+            if operation.body == "file" and isinstance(fields, dict):
+                _drop(fields.get("body"))
 
     def _unbuilt(self, method: str, raw_path: str, path: str) -> Fault:
         known = self.unbuilt.match(method, raw_path)
@@ -117,84 +155,67 @@ class Edge:
             return NotSupported(f"{known[0]} is not built yet")
         return NoEndpoint(f"No API found for '{method} {path}'")
 
-    def _check_credential(self, operation: Op, info: RequestInfo) -> None:
-        """Nobody may fill the disk without at least claiming to be somebody; the claim is checked by the guard."""
-        if operation.needs is not PUBLIC and not _credential(info):
-            raise Unauthenticated("a bearer token is required")
-
     async def _fields(
-        self, operation: Op, request: Request, in_path: dict[str, str], info: RequestInfo
+        self, operation: Op, request: Request, info: RequestInfo, in_path: dict[str, str]
     ) -> dict[str, Any] | Fault:
         """Path, query and body as one set of fields; a name given twice with different values is refused.
 
         What is wrong with them is answered, not raised: such a request too is somebody's, and goes on record as theirs.
         """
-        body: Incoming | None = None
         try:
             fields = self._query(operation, request)
+            bodies.refuse_nul([*in_path.values()])
+            if info.headers.get("content-encoding", "identity") != "identity":
+                raise UnknownEncoding("a body is sent as it is, without a Content-Encoding")
             if operation.body == "file":
-                self._check_credential(operation, info)
-                fields["body"] = body = await self._spooled(request)
-            elif operation.body == "raw":
-                fields["body"] = await self._bytes(request)
+                bodies.merge(fields, in_path)
+                fields["body"] = Incoming(self._spool / "withheld", 0)
+                # Nobody fills the disk who would be refused anyway.
+                if not await self.platform.would_refuse(operation, info, _credential(info), fields):
+                    fields["body"] = await self._spooled(request, info)
+                return fields
+            if operation.body == "raw":
+                fields["body"] = await self._bytes(operation, request, info)
             elif request.method not in ("GET", "HEAD"):
-                sent = await self._body(operation, request)
-                _merge(fields, sent)
-            _merge(fields, in_path)
-            _refuse_nul([*in_path.values()])
+                bodies.merge(fields, await self._body(operation, request, info))
+            bodies.merge(fields, in_path)
             return fields
         except Fault as fault:
-            refusal = fault
+            return fault
         except ClientDisconnect:
-            refusal = Aborted("the client went away before its request was complete")
+            return Aborted("the client went away before its request was complete")
         except Exception:
-            refusal = _bug(operation, info)
-        if body is not None:
-            body.path.unlink(missing_ok=True)
-        return refusal
+            return _bug(operation, info)
 
     def _query(self, operation: Op, request: Request) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         lists = self._lists[id(operation)]
         raw: bytes = request.scope.get("query_string", b"")
-        try:
-            pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=1000)
-        except ValueError as error:
-            raise Malformed("the query string is not valid UTF-8 form data") from error
-        for name, value in pairs:
+        for name, value in bodies.pairs(raw, "query string") if raw else ():
             if name in lists:
                 fields.setdefault(name, []).append(value)
             elif name in fields and fields[name] != value:
                 raise Invalid(f"'{name}' is given twice with different values")
             else:
                 fields[name] = value
-        _refuse_nul(fields)
         return fields
 
-    async def _body(self, operation: Op, request: Request) -> dict[str, Any]:
-        raw = await self._bytes(request)
+    async def _body(self, operation: Op, request: Request, info: RequestInfo) -> dict[str, Any]:
+        raw = await self._bytes(operation, request, info)
         if not raw:
             return {}
         if operation.body == "form":
-            form = dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=100))
-            _refuse_nul(form)
-            return form
-        content_type = request.headers.get("content-type", "")
+            return dict(bodies.form(raw))
+        content_type = info.headers.get("content-type", "")
         if operation.body == "multipart" and content_type.startswith("multipart/form-data"):
-            return multipart.fields(raw, content_type)
-        try:
-            sent = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise Malformed(f"the body is not valid JSON: {error}") from error
-        if not isinstance(sent, dict):
-            raise Malformed("the body must be a JSON object")
-        _check_depth(sent, self.platform.settings.http.json_depth)  # type: ignore[arg-type]
-        if b"\\u0000" in raw:
-            _refuse_nul(sent)
-        return sent  # type: ignore[return-value]
+            return dict(multipart.fields(raw, content_type))
+        return bodies.json_object(raw, self._limits)
 
-    async def _bytes(self, request: Request) -> bytes:
-        limit = self.platform.settings.http.body_bytes
+    async def _bytes(self, operation: Op, request: Request, info: RequestInfo) -> bytes:
+        limit = self._limits.large_body_bytes if operation.large else self._limits.body_bytes
+        if operation.body == "form":
+            limit = self._limits.form_bytes
+        _check_length(info, limit)
         chunks, size = list[bytes](), 0
         async for chunk in request.stream():
             size += len(chunk)
@@ -203,8 +224,9 @@ class Edge:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    async def _spooled(self, request: Request) -> Incoming:
-        limit = self.platform.settings.http.upload_bytes
+    async def _spooled(self, request: Request, info: RequestInfo) -> Incoming:
+        limit = self._limits.upload_bytes
+        _check_length(info, limit)
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=self._spool)
         size = 0
@@ -247,39 +269,33 @@ _JSON_HEAD = b"".join(
 )
 
 
-def _merge(fields: dict[str, Any], more: dict[str, Any]) -> None:
-    for name, value in more.items():
-        if name in fields and str(fields[name]) != str(value):
-            raise Invalid(f"'{name}' is given twice with different values")
-        fields[name] = value
+def _check_length(info: RequestInfo, limit: int) -> None:
+    """By what the request announces, before any of it is read."""
+    announced = info.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes")
 
 
-def _refuse_nul(value: Any) -> None:
-    """Postgres holds no NUL in a text: one that got as far as the audit row would fail its whole batch."""
-    left: list[Any] = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, str) and "\0" in each:
-            raise Malformed("texts may not hold NUL characters")
-        if isinstance(each, dict):
-            left += [*each.keys(), *each.values()]  # type: ignore[reportUnknownArgumentType]
-        elif isinstance(each, list):
-            left += each
+def _drop(body: Any) -> None:
+    if isinstance(body, Incoming):
+        body.path.unlink(missing_ok=True)
 
 
-def _check_depth(value: Any, limit: int) -> None:
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > limit:
-            raise Malformed(f"the body is nested deeper than {limit} levels")
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                below += [v for v in each.values() if isinstance(v, (dict, list))]  # type: ignore[reportUnknownVariableType]
-            elif isinstance(each, list):
-                below += [v for v in each if isinstance(v, (dict, list))]  # type: ignore[reportUnknownVariableType]
-        level = below
+def _forwarded(scope: Scope, front: front.Front) -> Scope:
+    """The request as a trusted proxy says that it arrived."""
+    client = scope.get("client")
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    came = front.forwarded(client[0] if client else "", scope["scheme"], headers)
+    named = [(name, came.host.encode("latin-1") if name == b"host" else value) for name, value in scope["headers"]]
+    return {**scope, "client": (came.source, 0), "scheme": came.scheme, "headers": named}
+
+
+def _preflight() -> Response:
+    headers = {
+        "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+        "access-control-allow-headers": "authorization, content-type", "access-control-max-age": "600",
+    }  # fmt: skip
+    return Response(status_code=204, headers=headers)
 
 
 def _list_fields(operation: Op) -> frozenset[str]:
@@ -308,7 +324,7 @@ def _credential(info: RequestInfo) -> str:
 def _info(scope: Scope, platform: Platform) -> RequestInfo:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     client, settings = scope.get("client"), platform.settings
-    scheme = "https" if settings.tls_certificate else "http"
+    scheme = "https" if settings.tls_certificate or scope.get("scheme") in ("https", "wss") else "http"
     host = headers.get("host") or f"{settings.host}:{settings.port}"
     return RequestInfo(
         request_id=ids.request(), source=client[0] if client else "", user_agent=_said(headers, "user-agent", 500),
@@ -344,9 +360,10 @@ def _rendered(answer: Answer, workspace: str) -> ASGIApp:
     if isinstance(answer, Json):
         headers = {**SECURITY_HEADERS, **answer.headers}
         return Response(orjson.dumps(answer.body), answer.status, headers, "application/json")
-    headers = {"x-content-type-options": "nosniff", **answer.headers}
+    media_type = answer.media_type if answer.media_type in MEDIA_TYPES else "application/octet-stream"
+    headers = {**(SECURITY_HEADERS if media_type == "application/json" else INERT), **answer.headers}
     if isinstance(answer, Raw):
-        return Response(answer.body, answer.status, headers, answer.media_type)
+        return Response(answer.body, answer.status, headers, media_type)
     if isinstance(answer, FileAnswer):
-        return FileResponse(answer.path, 200, headers, answer.media_type)
-    return StreamingResponse(answer.chunks, answer.status, headers, answer.media_type)
+        return FileResponse(answer.path, 200, headers, media_type)
+    return StreamingResponse(answer.chunks, answer.status, headers, media_type)

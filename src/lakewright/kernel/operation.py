@@ -10,10 +10,11 @@ Where its body runs is part of the declaration:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, Literal, TypeVar, get_type_hints
+from functools import cache, cached_property
+from typing import Any, Generic, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import SchemaValidator
 
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Answer
@@ -63,6 +64,7 @@ class Operation(Generic[S, A]):
     dialect: Dialect
     runs: Runs
     body: Body
+    large: bool
     doc: str
 
     @property
@@ -73,10 +75,16 @@ class Operation(Generic[S, A]):
     def routes(self) -> tuple[tuple[str, str], ...]:
         return tuple((self.verb, path) for path in (self.path, *self.also))
 
+    @cached_property
+    def _validator(self) -> SchemaValidator:
+        """The ask's own, with every integer held to what a database column can hold."""
+        # Not prebuilt: that would be the validator of the class, without the bounds.
+        return SchemaValidator(_bounded(self.ask.__pydantic_core_schema__), _use_prebuilt=False)
+
     def parse(self, fields: dict[str, Any]) -> A:
         """The request's fields as an ask; Invalid names the field, NotSupported a field nobody enforces."""
         try:
-            return self.ask.model_validate(fields)
+            return cast("A", self._validator.validate_python(fields))
         except ValidationError as error:
             raise self._refusal(error) from error
 
@@ -133,6 +141,20 @@ class Operation(Generic[S, A]):
 
 _PLAIN = {str, int, bool, float, type(None)}
 """Values that are recorded as they are; a secret is of a type of its own and never among them."""
+
+
+def _bounded(schema: Any) -> Any:
+    """The schema with bounds on integers that have none: 64 bits, as in SQLite, Postgres and Parquet."""
+    if isinstance(schema, dict):
+        given = cast("dict[str, Any]", schema)
+        copied = {k: v if k in ("metadata", "serialization") else _bounded(v) for k, v in given.items()}
+        if given.get("type") == "int":
+            copied.setdefault("le", 2**63 - 1)
+            copied.setdefault("ge", -(2**63))
+        return copied
+    if isinstance(schema, (list, tuple)):
+        return type(schema)(map(_bounded, cast("list[Any]", schema)))  # type: ignore[reportUnknownVariableType]
+    return schema
 
 
 def recordable(ask: BaseModel) -> dict[str, Any]:
@@ -206,15 +228,17 @@ class Api:
         also: tuple[str, ...] = (),
         runs: Runs | None = None,
         body: Body = "json",
+        large: bool = False,
     ) -> Callable[[Callable[[Ctx, Obj[S], A], Any]], Operation[S, A]]:
-        """Declare an operation. `path` is below the base; `also` are further whole paths."""
+        """Declare an operation. `path` is below the base; `also` are further whole paths; a `large` one takes bodies up
+        to the larger limit, because it carries data."""
 
         def declare(run: Callable[[Ctx, Obj[S], A], Any]) -> Operation[S, A]:
             ask = list(get_type_hints(run).values())[2]
             where = runs or (SNAPSHOT if verb in ("GET", "HEAD") and needs is PER_ROW else IN_TX)
             operation = Operation(
                 service=self.service, audit=audit, verb=verb, path=self.base + path, also=also, on=on, needs=needs,
-                ask=ask, run=run, dialect=self.dialect, runs=where, body=body, doc=(run.__doc__ or "").strip(),
+                ask=ask, run=run, dialect=self.dialect, runs=where, body=body, large=large, doc=(run.__doc__ or "").strip(),
             )  # fmt: skip
             OPERATIONS.append(operation)
             return operation

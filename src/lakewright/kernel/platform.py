@@ -214,7 +214,14 @@ class Platform:
         self.writer.submit(call.record)
         return _or_raise(result)
 
-    async def record_stray(self, request: RequestInfo, credential: str, method: str, path: str, fault: Fault) -> None:
+    async def would_refuse(self, operation: Op, request: RequestInfo, credential: str, fields: Fields) -> bool:
+        """Whether a request would be refused as things are: asked before a large body is taken in."""
+        call = Call(self, operation, request, credential, fields)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call.decide_in_snapshot) is not None
+
+    async def record_stray(
+        self, request: RequestInfo, credential: str, method: str, path: str, fault: Fault | None
+    ) -> None:
         """A request that reached no operation is on record too, with whose it was."""
 
         def work(turn: Turn) -> None:
@@ -224,7 +231,10 @@ class Platform:
                 _asking(entry, self.authenticator(self, turn.tx, credential))
             except Unauthenticated:
                 entry.because = "no valid credential; nothing is there that would ask for one"
-            _note(entry, fault)
+            if fault is None:
+                entry.status = 204
+            else:
+                _note(entry, fault)
             turn.entries.append(entry)
 
         await self.writer.submit_async(work)

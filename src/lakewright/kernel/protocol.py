@@ -12,9 +12,13 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from lakewright.kernel.config import HttpLimits
+
 HEAD_BYTES = 64 * 1024
 """The request line and headers together."""
 HEADERS = 200
+DISCARDED = 16 * 2**20
+"""Bytes of a body that are read and dropped after its request has been answered."""
 
 WHOLE = "lakewright.whole_answer"
 """The extension of ASGI that the edge uses for its common answer: status line, headers and body as one write."""
@@ -27,12 +31,53 @@ class HeadTooLarge(Exception):
 
 
 class Protocol(HttpToolsProtocol):
+    limits = HttpLimits()
+
+    @classmethod
+    def within(cls, limits: HttpLimits) -> "type[Protocol]":
+        """The protocol of a server with these limits."""
+        return type("Protocol", (cls,), {"limits": limits})
+
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._in_head, self._waiting, self._headed = False, 0, 0
         self._offered = False
+        self._in_body, self._received, self._discarded = False, 0, 0
+        self._seen: tuple[object, float, int] = (None, 0.0, 0)
+
+    # how long a client may take: one timer per connection, nothing per request
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._seen = (None, self.loop.time(), 0)
+        self.loop.call_later(self.limits.look_seconds, self._look)
+
+    def _look(self) -> None:
+        """Close a connection whose client has taken too long over a head, or sends a body too slowly."""
+        if self.transport.is_closing() or self not in self.connections:
+            return
+        now, waiting_for = self.loop.time(), self._waiting_for()
+        before, since, received = self._seen
+        if waiting_for != before or (self._in_body and self.flow.read_paused):
+            self._seen = (waiting_for, now, self._received)
+        elif waiting_for is not None and self._too_slow(now - since, self._received - received):
+            self._refuse(408, "Request Timeout", "the request took too long to arrive")
+            return
+        self.loop.call_later(self.limits.look_seconds, self._look)
+
+    def _waiting_for(self) -> object:
+        """The message that the client is in the middle of; None when it is our turn, or nobody's."""
+        if self._in_head or self._in_body:
+            return (id(self.scope), self._in_body)
+        return "the first" if self.scope is None else None  # type: ignore[reportUnnecessaryComparison]
+
+    def _too_slow(self, seconds: float, received: int) -> bool:
+        if not self._in_body:
+            return seconds > self.limits.head_seconds
+        return seconds > self.limits.body_seconds and received < self.limits.body_rate * seconds
 
     def data_received(self, data: bytes) -> None:
+        self._received += len(data)
         self._unset_keepalive_if_required()
         try:
             self._feed(data)
@@ -82,7 +127,7 @@ class Protocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._in_body, self._discarded = False, True, 0
         self._offered = self.parser.should_upgrade() and not self._should_upgrade()
         if not self._offered:
             super().on_headers_complete()
@@ -90,16 +135,29 @@ class Protocol(HttpToolsProtocol):
                 self.scope["extensions"] = {WHOLE: partial(_answer, self.cycle)}  # type: ignore[reportGeneralTypeIssues]
 
     def on_body(self, body: bytes) -> None:
-        if not self._offered:
-            super().on_body(body)
+        if self._offered:
+            return
+        if self.cycle.response_complete:
+            # Refused before it was read. A client that reads only after sending must find the answer: but not for ever.
+            self._discarded += len(body)
+            if self._discarded > DISCARDED:
+                self.transport.close()
+            return
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         if not self._offered:
             super().on_message_complete()
 
     def _refuse(self, status: int, reason: str, why: str) -> None:
-        """Answer and close, unless an answer is under way: then nothing may come between."""
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[reportUnnecessaryComparison]
+        """Answer and close, unless another answer is under way or due before: then nothing may come between."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_started and not self.pipeline:  # type: ignore[reportUnnecessaryComparison]
+            cycle.disconnected = True  # to the operation, the client has gone
+            cycle.message_event.set()
+            cycle = None
+        if cycle is None or cycle.response_complete:  # type: ignore[reportUnnecessaryComparison]
             body = b'{"error_code":"MALFORMED_REQUEST","message":"%s"}' % why.encode()
             head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)

@@ -1,6 +1,5 @@
 """The platform on a socket: what is refused before listening, and the server itself."""
 
-import ipaddress
 import threading
 import time
 
@@ -8,6 +7,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lakewright.kernel.config import Settings
+from lakewright.kernel.front import is_loopback
 from lakewright.kernel.protocol import Protocol
 
 
@@ -15,7 +15,7 @@ def check_exposure(settings: Settings) -> None:
     """Refuse a public address without TLS. Raises ValueError saying what to do."""
     if settings.tls_certificate and not settings.tls_key:
         raise ValueError("tls_certificate is set without tls_key")
-    if _is_loopback(settings.host) or settings.tls_certificate or settings.insecure_public:
+    if is_loopback(settings.host) or settings.tls_certificate or settings.insecure_public:
         return
     raise ValueError(
         f"refusing to listen on {settings.host} without TLS: set LAKEWRIGHT_TLS_CERTIFICATE and LAKEWRIGHT_TLS_KEY, or"
@@ -23,19 +23,11 @@ def check_exposure(settings: Settings) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        app, host=settings.host, port=settings.port, http=Protocol, loop="auto", log_level="warning", access_log=False,
-        server_header=False, date_header=True, proxy_headers=False, timeout_keep_alive=75,
+        app, host=settings.host, port=settings.port, http=Protocol.within(settings.http), loop="auto", log_level="warning", access_log=False,
+        server_header=False, date_header=True, proxy_headers=False, timeout_keep_alive=settings.http.idle_seconds,
+        limit_concurrency=settings.http.connections,
         ssl_certfile=settings.tls_certificate, ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=10, ws="websockets-sansio" if _has_websockets() else "none",
     )  # fmt: skip
@@ -63,7 +55,7 @@ class Server:
                 raise RuntimeError("the server stopped while starting; its log says why")
             time.sleep(0.005)
         host, port = self._server.servers[0].sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}"
+        return f"{'https' if self._server.config.is_ssl else 'http'}://{host}:{port}"
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -44,7 +44,7 @@ class Invoke(Ask):
     body: bytes = Field(b"", exclude=True)  # excluded: what was predicted is in the request log, not in the audit trail
 
 
-@api("POST", "/{name}/invocations", audit="queryServingEndpoint", on=BY_NAME, needs=CAN_QUERY, runs=ASYNC, body="raw",
+@api("POST", "/{name}/invocations", audit="queryServingEndpoint", on=BY_NAME, needs=CAN_QUERY, runs=ASYNC, body="raw", large=True,
      also=("/api/2.0/serving-endpoints/{name}/invocations",))  # fmt: skip
 async def query(ctx: Ctx, endpoint: Obj[Endpoint], ask: Invoke) -> Raw:
     started = time.perf_counter()

@@ -84,7 +84,7 @@ def _warehouse_of(ctx: Ctx, statement_id: str) -> Obj[Warehouse]:
 OF_STATEMENT: Target[Warehouse] = Target("{statement_id}", WAREHOUSE, finds=_warehouse_of)
 
 
-@api("POST", audit="executeStatement", on=WAREHOUSE.by_id("{warehouse_id}"), needs=CAN_USE, runs=ASYNC)
+@api("POST", audit="executeStatement", on=WAREHOUSE.by_id("{warehouse_id}"), needs=CAN_USE, runs=ASYNC, large=True)
 async def execute(ctx: Ctx, warehouse: Obj[Warehouse], ask: Execute) -> Reply:
     """Runs as the caller; answers when it has ended or the caller has waited long enough."""
     seconds = _seconds(ask)

@@ -68,7 +68,7 @@ class LogModel(OfRun):
     model_json: str = Field(exclude=True)
 
 
-@api("POST", "/log-inputs", audit="logInputs", on=in_run(), needs=CAN_EDIT)
+@api("POST", "/log-inputs", audit="logInputs", on=in_run(), needs=CAN_EDIT, large=True)
 def log_inputs(ctx: Ctx, experiment: Obj[Experiment], ask: LogInputs) -> Reply:
     active(ctx, ask.run_id)
     if len(ask.datasets) > limits.DATASETS_PER_CALL:

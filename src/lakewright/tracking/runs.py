@@ -165,7 +165,7 @@ def delete_tag(ctx: Ctx, experiment: Obj[Experiment], ask: DeleteTag) -> Reply:
     return {}
 
 
-@api("POST", "/log-batch", audit="logBatch", on=in_run(), needs=CAN_EDIT)
+@api("POST", "/log-batch", audit="logBatch", on=in_run(), needs=CAN_EDIT, large=True)
 def log_batch(ctx: Ctx, experiment: Obj[Experiment], ask: LogBatch) -> Reply:
     """All of it or nothing."""
     limits.batch(ask.metrics, ask.params, ask.tags)

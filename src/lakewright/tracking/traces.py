@@ -150,7 +150,7 @@ def in_trace() -> Target[Experiment]:
     return Target("{trace_id}", EXPERIMENT, is_id=True, finds=experiment_of_trace)
 
 
-@api("POST", audit="startTrace", on=EXPERIMENT.by_id("{experiment_id}"), needs=CAN_EDIT)
+@api("POST", audit="startTrace", on=EXPERIMENT.by_id("{experiment_id}"), needs=CAN_EDIT, large=True)
 def start(ctx: Ctx, experiment: Obj[Experiment], ask: StartTrace) -> Reply:
     """Keep a trace's account; sent again, the newer one counts."""
     experiments.require_active(experiments.row(ctx.tx, experiment.id))

@@ -89,7 +89,7 @@ def mkdirs(ctx: Ctx, there: Obj[Any], ask: OnPath) -> Reply:
     return {}
 
 
-@api("POST", "/import", audit="workspaceImport", on=NEAR_PATH, needs=SEE, body="multipart")
+@api("POST", "/import", audit="workspaceImport", on=NEAR_PATH, needs=SEE, body="multipart", large=True)
 def import_(ctx: Ctx, there: Obj[Any], ask: Import) -> Reply:
     """Into a folder that the caller manages, or over something that the caller may edit."""
     path, item, content = _read_for(ctx, there, ask)
