@@ -100,6 +100,10 @@ class ServingSettings(BaseModel):
     )
 
 
+class AccessSettings(BaseModel):
+    request_days: float = Field(default=14, description="Days after which an undecided request for access lapses.")
+
+
 class SqlSettings(BaseModel):
     memory_mb: int = Field(
         default=4096, description="Most memory one SQL statement may use before it spills or fails, MB."
@@ -133,6 +137,7 @@ class Settings(BaseSettings):
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
     sql: SqlSettings = Field(default_factory=SqlSettings, description="What a SQL statement may use.")
+    access: AccessSettings = Field(default_factory=AccessSettings, description="Granting and asking for access.")
     models: ModelSettings = Field(default_factory=ModelSettings, description="Registered models.")
 
     @property

@@ -50,6 +50,16 @@ def change(
     policy.bump(ctx.tx)
 
 
+def take_back(ctx: Ctx, object_id: str, principal: str, right: str, *, granted_at: int) -> bool:
+    """End exactly this grant, not one of the same right given since; whether it was still there."""
+    ended = ctx.tx.run(
+        'DELETE FROM grants WHERE object_id = ? AND principal = ? AND "right" = ? AND granted_at = ?',
+        object_id, principal, right, granted_at,
+    )  # fmt: skip
+    policy.bump(ctx.tx)
+    return bool(ended)
+
+
 def held(ctx: Ctx, obj: Obj[Any]) -> dict[str, list[str]]:
     """Rights granted on the object itself, by principal id."""
     return _by_principal(ctx, obj.id)

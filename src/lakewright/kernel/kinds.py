@@ -113,7 +113,8 @@ class Target(Generic[S]):
     address: str
     kind: Kind[S] | None = None
     kind_named: str = ""
-    is_id: bool = False
+    is_id: bool | None = False
+    """None: by name where the kind has unique names, else by id."""
     finds: "Callable[[Ctx, str], Obj[S]] | None" = None
     """For an object that the request does not name itself, as a run names its job. Raises NotFound."""
 

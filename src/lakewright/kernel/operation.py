@@ -102,14 +102,15 @@ class Operation(Generic[S, A]):
         return target
 
     def _find(self, ctx: Ctx, kind: Kind[Any], address: str) -> Obj[Any]:
+        is_id = not kind.unique_names if self.on.is_id is None else self.on.is_id
         try:
             if self.on.finds is not None:
                 return self.on.finds(ctx, address)
-            return objects.by_id(ctx, kind, address) if self.on.is_id else objects.find(ctx, kind, address)
+            return objects.by_id(ctx, kind, address) if is_id else objects.find(ctx, kind, address)
         except NotFound:
             if (included := self._included(ctx, kind, address)) is not None:
                 return included
-            above = nearest_above(ctx, kind, address, is_id=self.on.is_id)
+            above = nearest_above(ctx, kind, address, is_id=is_id)
             if self.needs in (EVERYONE, PER_ROW, PUBLIC):
                 raise
             verdict = self.needs.judge(ctx, above)
