@@ -4,7 +4,7 @@ from lakewright.access import expiry
 from lakewright.app import build
 from lakewright.kernel import audit, grants, objects
 from lakewright.kernel.roots import WORKSPACE
-from lakewright.workspace.folders import CAN_READ, CAN_RUN, ITEM
+from lakewright.workspace.folders import CAN_MANAGE, CAN_READ, CAN_RUN, ITEM
 
 
 def test_a_grant_ends_at_its_time_and_only_it_and_the_end_is_on_record(platform, people, settings, clock):
@@ -23,9 +23,13 @@ def test_a_grant_ends_at_its_time_and_only_it_and_the_end_is_on_record(platform,
     clock.advance(59)
     expiry.tick(platform)
     assert held() == ["CAN_EDIT", "CAN_READ", "CAN_RUN"]
+    give("CAN_MANAGE", clock.now() + 1000)
+    may = lambda: platform.snapshot(lambda ctx: bool(CAN_MANAGE.judge(ctx, folder.id)), bob.id)
+    assert may()
     clock.advance(1)
     expiry.tick(platform)
     assert held() == ["CAN_EDIT", "CAN_RUN"]
+    assert not may(), "what was remembered of it ends with it"
     give("CAN_RUN", soon)
     clock.advance(600)
     platform.stop()
@@ -37,7 +41,7 @@ def test_a_grant_ends_at_its_time_and_only_it_and_the_end_is_on_record(platform,
         lambda ctx: ctx.tx.all("SELECT address, ask, who_name FROM audit WHERE action = 'grantEnded' ORDER BY seq")
     )
     assert [("CAN_READ" in r["ask"], "CAN_EDIT" in r["ask"], "bob" in r["ask"]) for r in rows] == [
-        (True, False, True), (False, True, True),
+        (False, False, True), (True, False, True), (False, True, True),
     ]  # fmt: skip
     assert {(r["address"], r["who_name"]) for r in rows} == {("team", "system")}
     assert again.snapshot(lambda ctx: audit.verify(ctx.tx, again.keys.audit)) is None

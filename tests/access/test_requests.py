@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from lakewright.access import expiry
 from lakewright.cli.main import app
+from lakewright.identity import principals
 
 PATH = "/api/2.0/lakewright/access/requests"
 SALES = "schemas:/main.sales"
@@ -89,6 +90,11 @@ def test_nobody_decides_what_they_asked_for_or_would_get(shop, platform):
     assert set(listed(admin, to_decide="true")) == {own["request_id"], for_group["request_id"]}
     admin.do("POST", f"{PATH}/{for_group['request_id']}/approve")
     assert holds(shop, "analysts")
+    for_others = ask(bob, rights=["CREATE_TABLE"], principal="analysts")
+    group = shop.group("analysts")
+    platform.transact(lambda ctx: principals.remove_member(ctx, group, bob.id))
+    with pytest.raises(PermissionDenied, match="somebody else"):
+        bob.do("POST", f"{PATH}/{for_others['request_id']}/approve")
     for other in ("eve", "nobody", "admins"):
         with pytest.raises(PermissionDenied, match="themselves"):
             ask(ann, principal=other)

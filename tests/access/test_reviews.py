@@ -85,7 +85,9 @@ def test_owners_decide_nobody_reviews_their_own_and_closing_revokes_and_signs(sh
     decide(bob, all_of_them["analysts", "SELECT", sales], "keep")
     decide(bob, all_of_them["users", "BROWSE", main], "revoke")
     decide(admin, all_of_them["bob", "CREATE_SCHEMA", main], "keep")
-    grant(admin, "schema", "main.sales", dan=[])
+    shop.join("admins", bob)
+    with pytest.raises(PermissionDenied, match="hold themselves"):
+        decide(bob, all_of_them["bob", "CREATE_SCHEMA", main], "revoke")
     admin.do(
         "PATCH", "/api/2.1/unity-catalog/permissions/schema/main.sales",
         changes=[{"principal": "dan", "remove": ["USE_SCHEMA"]}],

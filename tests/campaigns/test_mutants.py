@@ -26,6 +26,10 @@ MISSING = "kernel/test_missing.py"
 CHAIN = "audit/test_chain.py"
 APPEND = "audit/test_refused_append.py"
 IDENTITY = "identity/test_sdk_identity.py"
+ORACLES = "conformance/test_permission_oracles.py::test_decisions_agree_with_cedar"
+EXPIRY = "access/test_expiry.py"
+REQUESTS = "access/test_requests.py::test_nobody_decides_what_they_asked_for_or_would_get"
+REVIEWS = "access/test_reviews.py::test_owners_decide_nobody_reviews_their_own_and_closing_revokes_and_signs"
 
 RIGHT_FAILS = """        return Verdict(False, str(self))
 
@@ -40,9 +44,13 @@ MUTANTS = {
     "a refusal is not raised": ("kernel/operation.py", "if not verdict:", "if False:", MISSING),
     "a refusal is not recorded": ("kernel/platform.py", RECORD, RECORD.partition("\n")[2], WRITER),
     "every right is held": ("kernel/rules.py", RIGHT_FAILS, RIGHT_FAILS.replace("False", "True", 1), AGREE),
+    "owning what is above is everything": ("kernel/rules.py", "(own and distance == 0)", "own", ORACLES),
     "both means either": ("kernel/rules.py", COVERS, COVERS.replace("and", "or"), AGREE),
     "lists are not filtered": ("kernel/objects.py", "if needs.covers(ctx, above.id):", "if True:", AGREE),
-    "a change of grants bumps nothing": ("kernel/grants.py", "policy.bump(ctx.tx)", "pass", AGREE),
+    "a change of grants bumps nothing": ("kernel/grants.py", "    policy.bump(ctx.tx)\n\n\ndef take", "\n\n\ndef take", AGREE),
+    "a grant that ended is remembered": ("kernel/grants.py", "    policy.bump(ctx.tx)\n    return", "    return", EXPIRY),
+    "one decides one's own request": ("access/requests.py", 'ctx.principal.id == row["requested_by"] or', "", REQUESTS),
+    "one reviews one's own grant": ("access/reviews.py", 'in ctx.principal.ids - {USERS}', "in set()", REVIEWS),
     "a revoked token still works": ("identity/credentials.py", 'row["revoked_at"] is not None or', "", IDENTITY),
     "an expired token still works": ("identity/credentials.py", 'if row["expires_at"] is not None and', "if False and", IDENTITY),
     "a deactivated person still works": ("kernel/platform.py", "known is None or not known.active", "known is None", IDENTITY),

@@ -17,7 +17,7 @@ def tick(platform: Platform) -> None:
 
 def end_due(ctx: Ctx) -> int:
     """Take back every grant whose time is over, each with a row in the trail; how many there were."""
-    due = ctx.tx.all(f'SELECT object_id, principal, "right", granted_at, expires_at {DUE}', ctx.now())
+    due = ctx.tx.all(f'SELECT object_id, principal, "right", granted_at, expires_at {DUE} ORDER BY 1, 2, 3', ctx.now())
     for row in due:
         object_id, principal, right = str(row["object_id"]), str(row["principal"]), str(row["right"])
         grants.take_back(ctx, object_id, principal, right, granted_at=int(row["granted_at"]))

@@ -4,7 +4,7 @@ Nobody reviews their own: a grant goes to the nearest owner above it who is some
 what was revoked and stores what was decided, by whom and when, under a signature that anybody can check later.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
@@ -45,7 +45,7 @@ REVIEW = "id, name, scope, started_by, started_at, due_at, closed_at, result, si
 class Spelled(Target[Any]):
     """An object written as `catalogs:/main`."""
 
-    def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
+    def of(self, fields: Mapping[str, Any]) -> tuple[Kind[Any], str]:
         spelled = naming.parse(str(fields[self.address]))
         return spelled.kind, spelled.address
 
