@@ -43,11 +43,14 @@ REVIEW = "id, name, scope, started_by, started_at, due_at, closed_at, result, si
 
 @dataclass(frozen=True)
 class Spelled(Target[Any]):
-    """An object written as `catalogs:/main`."""
+    """An object of any kind, written as `catalogs:/main`."""
 
     def of(self, fields: Mapping[str, Any]) -> tuple[Kind[Any], str]:
-        spelled = naming.parse(str(fields[self.address]))
+        spelled = naming.parse(self.address.format_map(fields))
         return spelled.kind, spelled.address
+
+    def written(self, full_name: str) -> str:
+        return f"tables:/{full_name}"
 
 
 def _scope(ctx: Ctx, review_id: str) -> Obj[Any]:
@@ -63,7 +66,7 @@ def _scope(ctx: Ctx, review_id: str) -> Obj[Any]:
     return objects.loaded(KINDS[str(row["kind"])], row)
 
 
-SCOPE: Target[Any] = Spelled("scope", is_id=None)
+SCOPE: Target[Any] = Spelled("{scope}", is_id=None)
 OF_REVIEW: Target[Any] = Target("{review_id}", WORKSPACE, finds=_scope)
 
 
