@@ -32,7 +32,7 @@ def told_apart(operations: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], 
     for each in operations:
         op, value = str(each["op"]).lower(), each.get("value")
         path = _path(each.get("path"))
-        if path is not None and path.attr.lower() == "members":
+        if path is not None and path.parts[0].lower() == "members":
             changes.append(_change(op, path, value))
             continue
         if path is None and (given := names(value)) is not None:
@@ -79,6 +79,8 @@ def ids(value: Any) -> list[str]:
 def _path(text: Any) -> "scim2.Path[Any] | None":
     if text is None or text == "":
         return None
+    if len(str(text)) > scim_filters.LONGEST:
+        raise Refused(f"path: {scim_filters.LONGEST} characters at most", scim_type="invalidFilter")
     with faults():
         return scim2.Path[Group](str(text))
 
@@ -92,6 +94,8 @@ def _change(op: str, path: "scim2.Path[Any]", value: Any) -> Change:
         return _whole(op, value)
     if op != "remove":
         raise Refused(f"'{path}': {op} members by their ids, without a filter", scim_type="noTarget")
+    with faults():  # which also knows the parts of a member, and refuses others
+        scim2.SearchRequest[Group].model_validate({"filter": f"members[{path.value_filter}]"})
     return Change(where=path.value_filter)
 
 

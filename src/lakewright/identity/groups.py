@@ -115,6 +115,7 @@ def delete(ctx: Ctx, group: Obj[Group], ask: ById) -> Raw:
         raise Invalid(f"the group '{group.name}' cannot be deleted")
     credentials.end_principal(ctx, group.id)
     objects.delete(ctx, group)
+    principals.keep_an_administrator(ctx)
     return scim.gone()
 
 

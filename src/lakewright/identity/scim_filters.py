@@ -118,15 +118,12 @@ class Sql(FilterVisitor[Condition]):
         head, _, sub = _split(key)
         if self.head:
             return _present(self._part(key))
-        if (column := self._column(key)) is not None:
-            return _present(column)
-        if head == "meta":
+        if head == "meta" or self._column(key) is not None:
             return ALWAYS
         if head in TABLES:
             return self._exists(head, Present(AttrPath(sub)) if sub else None)
-        return Condition(
-            f"o.id IN (SELECT v.principal_id FROM scim_values v WHERE {'v.path' if sub else 'v.head'} = ?)", (key,)
-        )
+        of = "v.path" if sub else "v.head"
+        return Condition(f"o.id IN (SELECT v.principal_id FROM scim_values v WHERE {of} = ? AND v.text <> '')", (key,))
 
     def visit_comparison(self, node: Comparison) -> Condition:
         binding = self._binding(node.attr_path, compared=True)
@@ -333,7 +330,7 @@ _TEXTUAL = (CompareOperator.co, CompareOperator.sw, CompareOperator.ew)
 def _textual(what: Condition, op: CompareOperator, value: str) -> Condition:
     """By substr and replace: LIKE would read `%` in the value, and folds case on SQLite only."""
     if not value:
-        return _present(what)
+        return Condition(f"{what.sql} IS NOT NULL", what.params)
     size = len(value)
     if op == CompareOperator.co:
         test = Condition(f"REPLACE({what.sql}, ?, '') <> {what.sql}", (*what.params, value, *what.params))
@@ -346,7 +343,8 @@ def _textual(what: Condition, op: CompareOperator, value: str) -> Condition:
 
 
 def _present(what: Condition) -> Condition:
-    return Condition(f"{what.sql} IS NOT NULL", what.params)
+    """RFC 7644 §3.4.2.2: a value that is not empty."""
+    return _sure(Condition(f"{what.sql} <> ''", what.params))
 
 
 def _sure(test: Condition) -> Condition:

@@ -30,8 +30,7 @@ MOST = 100
 """Values of one attribute, members apart."""
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-WORKSPACE_USER = "urn:ietf:params:scim:schemas:extension:workspace:2.0:User"
-"""The SDK may name it; it holds nothing."""
+MANAGER = f"{ENTERPRISE}:manager".lower()
 
 
 def _granted(attribute: str) -> Mutability:
@@ -186,7 +185,7 @@ def patched(model: type[R], operations: list[dict[str, Any]], stored: dict[str, 
     with faults(), LENIENT:
         resource = model.model_validate(stored)
         message: Any = scim2.PatchOp[model]  # type: ignore[valid-type]
-        body = {"schemas": [str(scim2.PatchOp.__schema__)], "Operations": operations}
+        body = {"schemas": [str(scim2.PatchOp.__schema__)], "Operations": [*_spelled_out(operations)]}
         message.model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST).patch(resource)
         return resource
 
@@ -197,12 +196,26 @@ def stored(resource: "scim2.Resource[Any]") -> dict[str, Any]:
 
 
 def _named(model: type[R], payload: dict[str, Any]) -> dict[str, Any]:
-    """The SDK leaves `schemas` out; clients other than the SDK must not invent others."""
+    """With the schemas that its attributes are of. The SDK names none, Entra and the SDK name some of their own; an
+    attribute of those is refused."""
     given = {k: v for k, v in payload.items() if k.lower() != "schemas"}
-    schemas = next((v for k, v in payload.items() if k.lower() == "schemas"), None) or [str(model.__schema__)]
-    extensions = [str(urn) for urn in model.get_extension_models() if str(urn) in given]
-    named = [*schemas, *(urn for urn in extensions if urn not in schemas)]
-    return {**given, "schemas": [each for each in named if each != WORKSPACE_USER] or [str(model.__schema__)]}
+    extensions = {str(urn).lower(): str(urn) for urn in model.get_extension_models()}
+    return {
+        **given,
+        "schemas": [str(model.__schema__), *(extensions[k.lower()] for k in given if k.lower() in extensions)],
+    }
+
+
+def _spelled_out(operations: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entra's ways: values by path in an operation without one, and a manager by the bare id."""
+    for each in operations:
+        inside = names(each.get("value")) if not each.get("path") else None
+        if inside is not None and any("[" in name for name in inside):
+            yield from _spelled_out([{**each, "path": name, "value": value} for name, value in inside.items()])
+        elif str(each.get("path") or "").lower() == MANAGER and isinstance(each.get("value"), str):
+            yield {**each, "value": {"value": each["value"]}}
+        else:
+            yield each
 
 
 # what filters look up

@@ -17,7 +17,7 @@ from lakewright.kernel import bodies, front, ids, multipart
 from lakewright.kernel import operation as operations
 from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
 from lakewright.kernel.context import RequestInfo
-from lakewright.kernel.dialects import databricks
+from lakewright.kernel.dialects import databricks, scim
 from lakewright.kernel.faults import (
     Aborted,
     Fault,
@@ -351,7 +351,9 @@ def _refusal(fault: Fault, dialect: Any, info: RequestInfo) -> Response:
         headers["www-authenticate"] = 'Bearer realm="lakewright"'
     if fault.status in (429, 503):
         headers["retry-after"] = "1"
-    return Response(orjson.dumps(dialect(fault), default=str), fault.status, headers, "application/json")
+    accepted = info.headers.get("accept", "application/json")
+    media_type = "application/scim+json" if dialect is scim and "application/json" not in accepted else "application/json"
+    return Response(orjson.dumps(dialect(fault), default=str), fault.status, headers, media_type)
 
 
 def _rendered(answer: Answer, workspace: str) -> ASGIApp:
