@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakewright.cli import access, audit, bundle, defaults, gates, review, statements, tokens, up
+from lakewright.cli import access, audit, bundle, defaults, gates, keys, review, statements, tokens, up
 
 app = typer.Typer(
     name="lakewright",
@@ -20,6 +20,7 @@ app.command("sql")(statements.sql)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(tokens.app, name="token")
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
 app.add_typer(access.app, name="access")
 app.add_typer(review.app, name="review")
 app.add_typer(gates.app, name="gate")

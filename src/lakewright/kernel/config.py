@@ -55,6 +55,17 @@ class HttpLimits(BaseModel):
         return given
 
 
+class KeySettings(BaseModel):
+    master: SecretStr | None = Field(
+        default=None,
+        description="Master key, 32 bytes in base64, instead of the file root.key; several, newest first, to change it.",
+    )
+    command: str = Field(
+        default="",
+        description="Command that wraps the root key with a key kept elsewhere: called with 'wrap' or 'unwrap', text in and out.",
+    )
+
+
 class StorageSettings(BaseModel):
     external_roots: list[Path] = Field(
         default=[], description="Folders below which external locations may be made; none: nowhere."
@@ -134,6 +145,7 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
     jobs: JobLimits = Field(default_factory=JobLimits, description="How tasks of jobs are run.")
     serving: ServingSettings = Field(default_factory=ServingSettings, description="Model serving.")
+    keys: KeySettings = Field(default_factory=KeySettings, description="Where the master key lies.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
     sql: SqlSettings = Field(default_factory=SqlSettings, description="What a SQL statement may use.")

@@ -44,12 +44,11 @@ class Platform:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
-        self.keys = keys.load(settings.data_dir)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = open_store(settings.database_url, settings.sqlite_path)
         self.sole = isinstance(self.store, SqliteStore)
         self.node = _node(settings.data_dir)
         self.policy = Policy()
-        self.vault = Vault(self.keys)
         self.authenticator: Authenticator = _nobody
         self.loop: asyncio.AbstractEventLoop | None = None
         self._services: dict[type[Any], Any] = {}
@@ -58,12 +57,14 @@ class Platform:
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="reader")
         self._workers = ThreadPoolExecutor(32, thread_name_prefix="worker")
         self.writer = Writer(self.store, self._seal, committed=self._committed, rolled_back=self.policy.forget)
-        self.provide(self.vault)
         try:
             migrate.migrate(self.store)
+            self.keys = keys.load(settings, self.store)
         except BaseException:
             self.store.close()  # whoever mends it and tries again must find the file free
             raise
+        self.vault = Vault(self.keys)
+        self.provide(self.vault)
         self.writer.start()
         self.workspace = self.writer.submit(self._plant)
         self.live: set[str] = set()

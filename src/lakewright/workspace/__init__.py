@@ -1,6 +1,6 @@
 """Workspace: folders, notebooks, files and secrets."""
 
-from lakewright.workspace import files, folders, secrets
+from lakewright.workspace import files, folders, master_key, secrets
 from lakewright.workspace.folders import install
 
-__all__ = ["files", "folders", "install", "secrets"]
+__all__ = ["files", "folders", "install", "master_key", "secrets"]

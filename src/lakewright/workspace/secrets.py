@@ -15,14 +15,14 @@ from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Nothing, Reply
 from lakewright.kernel.roots import IN_WORKSPACE, USERS, WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE, PER_ROW, require
-from lakewright.kernel.vault import Vault
+from lakewright.kernel.vault import Drawer, Vault, is_in_drawer
 
 
 class Scope(BaseModel):
     """Nothing of its own: what it holds is in a table, sealed."""
 
 
-SCOPE = Kind("secret_scope", example=Scope(), under=WORKSPACE, also_called=("secret-scopes",))
+SCOPE = Kind("secret_scope", example=Scope(), under=WORKSPACE, also_called=("secret-scopes",), folded=True)
 READ, WRITE, MANAGE = SCOPE.levels("READ", "WRITE", "MANAGE")
 
 Permission = Literal["READ", "WRITE", "MANAGE"]
@@ -36,7 +36,7 @@ BY_NAME = SCOPE.at("{scope}")
 class CreateScope(Ask):
     scope: str
     initial_manage_principal: str | None = None
-    scope_backend_type: Literal["DATABRICKS"] | None = None
+    scope_backend_type: str | None = None
 
 
 class InScope(Ask):
@@ -63,7 +63,9 @@ class PutAcl(OfPrincipal):
 @api("POST", "/scopes/create", audit="createScope", on=IN_WORKSPACE, needs=EVERYONE)
 def create_scope(ctx: Ctx, workspace: Obj[Root], ask: CreateScope) -> Reply:
     """Open to all: a scope begins empty and is its maker's own."""
-    if objects.children(ctx, workspace) and len(objects.visible(ctx, SCOPE, EVERYONE)) >= MOST_SCOPES:
+    if ask.scope_backend_type not in (None, "DATABRICKS"):
+        raise NotSupported(f"createScope does not support a scope backed by {ask.scope_backend_type[:40]}")
+    if _scopes(ctx) >= MOST_SCOPES:
         raise TooLarge(f"a workspace has at most {MOST_SCOPES} secret scopes")
     scope = objects.create(ctx, SCOPE, _named(ask.scope, "scope"), Scope(), under=workspace)
     if ask.initial_manage_principal is not None:
@@ -80,6 +82,7 @@ def list_scopes(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
 
 @api("POST", "/scopes/delete", audit="deleteScope", on=BY_NAME, needs=MANAGE)
 def delete_scope(ctx: Ctx, scope: Obj[Scope], ask: InScope) -> Reply:
+    ctx.tx.run("DELETE FROM workspace_scope_keys WHERE scope_id = ?", scope.id)
     ctx.tx.run("DELETE FROM workspace_secrets WHERE scope_id = ?", scope.id)
     objects.delete(ctx, scope)
     return {}
@@ -87,8 +90,8 @@ def delete_scope(ctx: Ctx, scope: Obj[Scope], ask: InScope) -> Reply:
 
 @api("POST", "/put", audit="putSecret", on=BY_NAME, needs=WRITE)
 def put(ctx: Ctx, scope: Obj[Scope], ask: Put) -> Reply:
-    sealed = ctx.the(Vault).seal(base64.b64encode(_value(ask)).decode())
     key = _named(ask.key, "key")
+    sealed = _drawer(ctx, scope).seal(key, _value(ask))
     held = ctx.tx.scalar("SELECT COUNT(*) FROM workspace_secrets WHERE scope_id = ? AND name <> ?", scope.id, key)
     if held >= MOST_SECRETS:
         raise TooLarge(f"a scope has at most {MOST_SECRETS} secrets")
@@ -102,7 +105,7 @@ def put(ctx: Ctx, scope: Obj[Scope], ask: Put) -> Reply:
 
 @api("GET", "/get", audit="getSecret", on=BY_NAME, needs=READ, runs=SNAPSHOT)
 def get(ctx: Ctx, scope: Obj[Scope], ask: OfKey) -> Reply:
-    return {"key": ask.key, "value": _opened(ctx, scope, ask.key)}
+    return {"key": ask.key, "value": base64.b64encode(_opened(ctx, scope, ask.key)).decode()}
 
 
 @api("GET", "/list", audit="listSecrets", on=BY_NAME, needs=READ, runs=SNAPSHOT)
@@ -124,8 +127,11 @@ def delete(ctx: Ctx, scope: Obj[Scope], ask: OfKey) -> Reply:
 @api("POST", "/acls/put", audit="putAcl", on=BY_NAME, needs=MANAGE)
 def put_acl(ctx: Ctx, scope: Obj[Scope], ask: PutAcl) -> Reply:
     """One permission a principal: a new one takes the place of the old."""
+    principal = ctx.id_of(ask.principal)
+    if ask.permission != "MANAGE":
+        _refuse_owner(scope, principal)
     others = [p for p in SCOPE.rights if p != ask.permission]
-    grants.change(ctx, scope, ctx.id_of(ask.principal), add=[ask.permission], remove=others)
+    grants.change(ctx, scope, principal, add=[ask.permission], remove=others)
     return {}
 
 
@@ -133,7 +139,7 @@ def put_acl(ctx: Ctx, scope: Obj[Scope], ask: PutAcl) -> Reply:
 def get_acl(ctx: Ctx, scope: Obj[Scope], ask: OfPrincipal) -> Reply:
     held = _acls(ctx, scope).get(ctx.id_of(ask.principal))
     if held is None:
-        raise NotFound(f"'{ask.principal}' has no permission of its own on scope '{scope.name}'")
+        raise _no_acl(scope, ask.principal)
     return {"principal": ask.principal, "permission": held}
 
 
@@ -145,7 +151,11 @@ def list_acls(ctx: Ctx, scope: Obj[Scope], ask: InScope) -> Reply:
 
 @api("POST", "/acls/delete", audit="deleteAcl", on=BY_NAME, needs=MANAGE)
 def delete_acl(ctx: Ctx, scope: Obj[Scope], ask: OfPrincipal) -> Reply:
-    grants.change(ctx, scope, ctx.id_of(ask.principal), remove=list(SCOPE.rights))
+    principal = ctx.id_of(ask.principal)
+    _refuse_owner(scope, principal)
+    if principal not in _acls(ctx, scope):
+        raise _no_acl(scope, ask.principal)
+    grants.change(ctx, scope, principal, remove=list(SCOPE.rights))
     return {}
 
 
@@ -162,9 +172,25 @@ def reveal(ctx: Ctx, scope: str, key: str) -> str:
             require(ctx, READ, objects.find(ctx, WORKSPACE, ""))
             raise
         require(ctx, READ, found)
-        return base64.b64decode(_opened(ctx, found, key)).decode("utf-8", "replace")
+        return _opened(ctx, found, key).decode("utf-8", "replace")
 
     return ctx.snapshot(look)
+
+
+def _scopes(ctx: Ctx) -> int:
+    return int(ctx.tx.scalar(
+        "SELECT COUNT(*) FROM objects WHERE kind = ? AND workspace = ? AND deleted_at IS NULL", SCOPE.name, ctx.workspace
+    ))  # fmt: skip
+
+
+def _refuse_owner(scope: Obj[Any], principal: str) -> None:
+    """Taking it back would change nothing: better to say so than to seem to."""
+    if principal == scope.owner:
+        raise NotSupported("the owner of a scope always has MANAGE on it; give the scope another owner first")
+
+
+def _no_acl(scope: Obj[Any], principal: str) -> NotFound:
+    return NotFound(f"'{principal}' has no permission of its own on scope '{scope.name}'")
 
 
 def _acls(ctx: Ctx, scope: Obj[Any]) -> dict[str, str]:
@@ -175,11 +201,23 @@ def _acls(ctx: Ctx, scope: Obj[Any]) -> dict[str, str]:
     return {scope.owner: "MANAGE", **held}
 
 
-def _opened(ctx: Ctx, scope: Obj[Scope], key: str) -> str:
+def _opened(ctx: Ctx, scope: Obj[Scope], key: str) -> bytes:
     sealed = ctx.tx.scalar("SELECT sealed FROM workspace_secrets WHERE scope_id = ? AND name = ?", scope.id, key)
     if sealed is None:
         raise _missing(scope, key)
-    return ctx.the(Vault).open(str(sealed))
+    if not is_in_drawer(str(sealed)):  # from before scopes had keys of their own
+        return base64.b64decode(ctx.the(Vault).open(str(sealed)))
+    return _drawer(ctx, scope).open(key, str(sealed))
+
+
+def _drawer(ctx: Ctx, scope: Obj[Any]) -> Drawer:
+    """The scope's part of the vault; its key is made with its first secret and ends with the scope."""
+    vault = ctx.the(Vault)
+    wrapped = ctx.tx.scalar("SELECT wrapped FROM workspace_scope_keys WHERE scope_id = ?", scope.id)
+    if wrapped is None:
+        wrapped = vault.new_key(scope.id)
+        ctx.tx.run("INSERT INTO workspace_scope_keys (scope_id, wrapped) VALUES (?, ?)", scope.id, wrapped)
+    return vault.under(str(wrapped), scope.id)
 
 
 def _missing(scope: Obj[Scope], key: str) -> NotFound:
