@@ -16,5 +16,11 @@ def acquire(tx: Tx, name: str, holder: str, *, now: int, ttl_ms: int) -> int | N
     return int(rows[0]["fence"]) if rows else None
 
 
+def holds(tx: Tx, name: str, holder: str, fence: int, *, shared: bool) -> bool:
+    """Whether the lease is still the one that was acquired. On a `shared` database nobody can take it before the commit."""
+    sql = "SELECT 1 AS held FROM leases WHERE name = ? AND holder = ? AND fence = ?"
+    return tx.one(sql + " FOR SHARE" if shared else sql, name, holder, fence) is not None
+
+
 def release(tx: Tx, name: str, holder: str) -> None:
     tx.run("UPDATE leases SET until = 0 WHERE name = ? AND holder = ?", name, holder)

@@ -17,7 +17,7 @@ from lakewright.kernel.audit import Entry
 from lakewright.kernel.clock import Clock, SystemClock
 from lakewright.kernel.config import Settings
 from lakewright.kernel.context import NOBODY, SYSTEM, Ctx, Principal, PrincipalKind, RequestInfo
-from lakewright.kernel.controllers import Running
+from lakewright.kernel.controllers import Running, fenced
 from lakewright.kernel.faults import Fault, Unauthenticated
 from lakewright.kernel.objects import new_id
 from lakewright.kernel.operation import ASYNC, IN_TX, OUTSIDE, SNAPSHOT, Operation, recordable
@@ -143,7 +143,7 @@ class Platform:
             ctx = self.system(turn=turn)
             return act(ctx.as_principal(principal) if principal else ctx)
 
-        return self.writer.submit(work)
+        return self.writer.submit(fenced(work))
 
     def snapshot(self, act: Callable[[Ctx], T], principal: str | None = None) -> T:
         with self.store.snapshot() as tx:
@@ -184,13 +184,13 @@ class Platform:
         who = self.snapshot(lambda ctx: self.principal(ctx.tx, principal)) if isinstance(principal, str) else principal
         call = Call(self, operation, request or RequestInfo(ids.request()), who, fields)
         if operation.runs == IN_TX:
-            return self.writer.submit(call.in_tx)
+            return self.writer.submit(fenced(call.in_tx))
         if operation.runs == SNAPSHOT:
             result = call.in_snapshot()
             self.writer.submit(call.record)
             return _or_raise(result)
         if operation.runs == OUTSIDE:
-            self.writer.submit(call.admit)
+            self.writer.submit(fenced(call.admit))
             result = call.outside()
             self.writer.submit(call.finish)
             return _or_raise(result)

@@ -11,6 +11,10 @@ from lakewright.kernel.store import Duplicate, RawConnection, Row, Store, format
 CHANNEL = "lakewright"
 
 
+class Undone(Exception):
+    """The transaction was not committed although nothing was raised."""
+
+
 def _query(sql: str) -> bytes:
     """psycopg takes text only as a literal; statements here are assembled from literals, never from callers' words."""
     return format_style(sql).encode()
@@ -22,13 +26,18 @@ class PostgresStore(Store):
         self.url = url
 
     def connect(self, *, write: bool) -> RawConnection:
-        return PostgresConnection(self.url)
+        return PostgresConnection(self.url, write=write)
 
 
 class PostgresConnection:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, write: bool) -> None:
         self._db = psycopg.connect(url, autocommit=True, prepare_threshold=1)
         self._cursor = self._db.cursor(row_factory=dict_row)
+        if write:
+            # A node that froze in the middle of a batch holds the audit head; the others would wait for it for ever.
+            # The server ends its session instead, and the node learns that when it goes on.
+            for limit in ("idle_in_transaction_session_timeout = '5s'", "lock_timeout = '10s'"):
+                self._cursor.execute(b"SET " + limit.encode())
 
     def select(self, sql: str, params: Sequence[Any]) -> list[Row]:
         try:
@@ -53,6 +62,9 @@ class PostgresConnection:
 
     def commit(self) -> None:
         self._cursor.execute("COMMIT")
+        # Postgres answers COMMIT of a failed transaction with ROLLBACK and no error: somebody hid the failure.
+        if self._cursor.statusmessage != "COMMIT":
+            raise Undone("a statement of this transaction had failed, so Postgres undid all of it")
 
     def rollback(self) -> None:
         self._cursor.execute("ROLLBACK")
