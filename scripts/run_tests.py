@@ -26,7 +26,9 @@ ON_POSTGRES = [
 
 
 def main(arguments: list[str]) -> int:
-    left_out = [name for name, ok in (("Postgres", postgres()), ("Chromium", chromium())) if not ok]
+    left_out = [
+        name for name, ok in (("Postgres", postgres()), ("Chromium", chromium()), ("strace", strace())) if not ok
+    ]
     for name in left_out:
         print(
             f"\n*** {name} is not on this machine and could not be installed: its tests are LEFT OUT ***\n", flush=True
@@ -73,6 +75,12 @@ def postgres() -> bool:
 def chromium() -> bool:
     there = lambda: bool(shutil.which("chromium"))
     return there() or (apt("chromium") and there())
+
+
+def strace() -> bool:
+    """What makes the disk fail for the kill campaign."""
+    there = lambda: bool(shutil.which("strace"))
+    return there() or (apt("strace") and there())
 
 
 def apt(package: str) -> bool:

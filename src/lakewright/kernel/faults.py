@@ -22,6 +22,9 @@ Anything else that is raised is a bug: it is answered 500 without its text, and 
 never holds "Unexpected error" or "try again later": the SDK retries those for five minutes.
 """
 
+import errno
+import os
+
 
 class Fault(Exception):
     """Base of all expected refusals. `details` are merged into the answer of the databricks dialect."""
@@ -108,3 +111,13 @@ class NotSupported(Fault):
 
 class Unavailable(Fault):
     status, code = 503, "TEMPORARILY_UNAVAILABLE"
+
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+
+
+def honest(error: Exception) -> Exception:
+    """`error`, or the refusal that it is: a full or failing disk is nobody's bug, and passes."""
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return Unavailable(f"the disk refused: {os.strerror(error.errno or 0)}")
+    return error

@@ -26,6 +26,7 @@ from lakewright.kernel.faults import (
     NotSupported,
     TooLarge,
     UnknownEncoding,
+    honest,
 )
 from lakewright.kernel.operation import Operation
 from lakewright.kernel.platform import Platform
@@ -184,8 +185,8 @@ class Edge:
             return fault
         except ClientDisconnect:
             return Aborted("the client went away before its request was complete")
-        except Exception:
-            return _bug(operation, info)
+        except Exception as error:
+            return denied if isinstance(denied := honest(error), Fault) else _bug(operation, info)
 
     def _query(self, operation: Op, request: Request) -> dict[str, Any]:
         fields: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from lakewright.kernel.clock import Clock, SystemClock
 from lakewright.kernel.config import Settings
 from lakewright.kernel.context import NOBODY, SYSTEM, Ctx, Principal, PrincipalKind, RequestInfo
 from lakewright.kernel.controllers import Running, fenced
-from lakewright.kernel.faults import Fault, Unauthenticated
+from lakewright.kernel.faults import Fault, Unauthenticated, honest
 from lakewright.kernel.objects import new_id
 from lakewright.kernel.operation import ASYNC, IN_TX, OUTSIDE, SNAPSHOT, Operation, recordable
 from lakewright.kernel.policy import Policy
@@ -378,7 +378,8 @@ class Call:
     def outside(self) -> Any:
         try:
             return self.operation.run(self._ctx, self._target, self._ask)
-        except Exception as error:
+        except Exception as raised:
+            error = honest(raised)
             _note(self._entry, error)
             return Failed(error)
 
