@@ -89,6 +89,7 @@ def _greet(settings: Settings, first_token: str) -> None:
     out.print(f"[bold]Lakewright[/] on [link={url}]{url}[/], data in {os.fspath(settings.data_dir)}", soft_wrap=True)
     if first_token and settings.admin_token is None:
         out.print(
-            f"The administrator's token, shown this once: [bold]{first_token}[/]", soft_wrap=True, highlight=False
+            f"The administrator's first token, shown this once: [bold]{first_token}[/]", soft_wrap=True, highlight=False
         )
+        out.print("It lasts a day, and until you have made another with it: lakewright token create", soft_wrap=True)
         out.print(f"  export DATABRICKS_HOST={url} DATABRICKS_TOKEN={first_token}", soft_wrap=True, highlight=False)

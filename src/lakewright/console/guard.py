@@ -6,11 +6,12 @@ next frame in either direction.
 """
 
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lakewright.identity import credentials
 from lakewright.kernel.context import Principal
 from lakewright.kernel.faults import Unauthenticated
 from lakewright.kernel.platform import Platform
@@ -28,7 +29,7 @@ class Guard:
             await self._socket(scope, receive, send)
         elif who(self.platform, session_of(scope)) is None:
             target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
-            await RedirectResponse(f"{PREFIX}/login?next={target}", 303)(scope, receive, send)
+            await RedirectResponse(f"{PREFIX}/login?next={quote(target)}", 303)(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD") and not same_origin(scope):
             await PlainTextResponse("This request did not come from the console.", 403)(scope, receive, send)
         else:
@@ -67,7 +68,7 @@ def who(platform: Platform, session: str) -> Principal | None:
         return None
     with platform.store.snapshot() as tx:
         try:
-            return platform.authenticator(platform, tx, f"Bearer {session}")
+            return platform.authenticator(platform, tx, credentials.of_session(session))
         except Unauthenticated:
             return None
 

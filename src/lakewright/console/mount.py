@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lakewright.console import sessions
-from lakewright.console.guard import COOKIE, PREFIX, Guard, same_origin, session_of
+from lakewright.console.guard import COOKIE, PREFIX, Guard, same_origin, session_of, who
 from lakewright.kernel import ids
 from lakewright.kernel.context import RequestInfo
 from lakewright.kernel.faults import Fault
@@ -83,17 +83,17 @@ class Console:
         assert isinstance(made, dict)
         response = RedirectResponse(after, 303)
         response.set_cookie(
-            COOKIE, made["session"], max_age=sessions.LIFETIME, path=PREFIX, httponly=True, samesite="strict",
+            COOKIE, made["session"], max_age=int(self.platform.settings.signin.session_hours * 3600), path=PREFIX, httponly=True, samesite="strict",
             secure=self.platform.settings.tls_certificate is not None,
         )  # fmt: skip
         return response
 
     async def _logout(self, request: Request) -> Response:
-        session = session_of(request.scope)
-        if session and same_origin(request.scope):
+        person = who(self.platform, session_of(request.scope))
+        if person is not None and same_origin(request.scope):
             info = RequestInfo(ids.request(), request.client.host if request.client else "")
             try:
-                await self.platform.handle(sessions.sign_out, info, f"Bearer {session}", {})
+                await self.platform.handle(sessions.sign_out, info, person, {})
             except Fault:
                 pass  # it had ended already, which is what was asked for
         response = RedirectResponse(f"{PREFIX}/login", 303)

@@ -1,17 +1,19 @@
-"""Console sessions: signing in with a token, and out again."""
+"""Console sessions: signing in with a token, and out again.
+
+A session ends with the token it was opened with, after `signin.session_hours`, after `signin.idle_minutes` without
+use, and when its person signs out; the cookie then names nothing.
+"""
 
 from pydantic import SecretStr
 
 from lakewright.identity import credentials
+from lakewright.identity.attempts import Attempts
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Denied
+from lakewright.kernel.faults import Denied, Unauthenticated
 from lakewright.kernel.objects import Obj
-from lakewright.kernel.operation import Api, Ask, Nothing, Reply
+from lakewright.kernel.operation import OUTSIDE, Api, Ask, Nothing, Reply
 from lakewright.kernel.roots import IN_WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE, PUBLIC
-
-LIFETIME = 8 * 3600
-"""Seconds; a working day."""
 
 api = Api("console", "/api/2.1/lakewright/console/sessions")
 
@@ -20,15 +22,16 @@ class SignIn(Ask):
     token: SecretStr
 
 
-@api("POST", audit="signIn", on=IN_WORKSPACE, needs=PUBLIC)
+@api("POST", audit="signIn", on=IN_WORKSPACE, needs=PUBLIC, runs=OUTSIDE)
 def sign_in(ctx: Ctx, workspace: Obj[Root], ask: SignIn) -> Reply:
-    """Open: this is where a person who holds a token becomes a session. The session ends with the token's rights."""
-    who = credentials.authenticate(ctx.platform, ctx.tx, f"Bearer {ask.token.get_secret_value().strip()}")
-    kind = ctx.tx.scalar("SELECT kind FROM tokens WHERE id = ?", who.token_id)
-    if kind in ("task", "session"):
-        raise Denied("a task's or another session's token does not open the console")
-    made = credentials.issue(ctx, who.id, "session", lifetime_seconds=LIFETIME, comment="console")
-    return {"session": made.secret, "expires_at": made.expires_at, "user_name": who.name}
+    """Open: this is where a person who holds a token becomes a session."""
+    attempts, source = ctx.the(Attempts), ctx.request.source
+    attempts.check(source)
+    try:
+        return ctx.transact(lambda now: _with_token(now, ask.token.get_secret_value().strip()))
+    except Unauthenticated:
+        attempts.failed(source)
+        raise
 
 
 @api("DELETE", audit="signOut", on=IN_WORKSPACE, needs=EVERYONE)
@@ -39,3 +42,25 @@ def sign_out(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
         raise Denied("only a console session can be signed out of")
     credentials.revoke(ctx, ctx.principal.token_id)
     return {}
+
+
+def opened(ctx: Ctx, principal_id: str, *, parent: str | None = None, no_later_than: int | None = None) -> Reply:
+    """A new session: never one that the browser brought, so that none can be fixed in advance."""
+    made = credentials.issue(
+        ctx, principal_id, "session", lifetime_seconds=int(ctx.settings.signin.session_hours * 3600),
+        comment="console", parent=parent, no_later_than=no_later_than,
+    )  # fmt: skip
+    return {"session": made.secret, "expires_at": made.expires_at, "user_name": ctx.name_of(principal_id)}
+
+
+def _with_token(ctx: Ctx, secret: str) -> Reply:
+    who = credentials.authenticate(ctx.platform, ctx.tx, f"Bearer {secret}")
+    row = ctx.tx.one("SELECT * FROM tokens WHERE id = ?", who.token_id)
+    if row is None or row["kind"] == "task":
+        raise Denied("a task's token does not open the console")
+    if who.scopes is not None:
+        raise Denied("a token that is limited to scopes does not open the console")
+    if row["kind"] == "first":
+        credentials.revoke(ctx, who.token_id)
+        return opened(ctx, who.id)
+    return opened(ctx, who.id, parent=who.token_id, no_later_than=row["expires_at"])

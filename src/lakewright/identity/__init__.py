@@ -8,12 +8,13 @@ from lakewright.identity import (
     oauth,
     people,
     scim_discovery,
+    secrets,
     service_principals,
     tokens,
 )
 from lakewright.identity.first_start import install
 
 __all__ = [
-    "credentials", "discovery", "groups", "install", "me", "oauth", "people", "scim_discovery", "service_principals",
-    "tokens",
+    "credentials", "discovery", "groups", "install", "me", "oauth", "people", "scim_discovery", "secrets",
+    "service_principals", "tokens",
 ]  # fmt: skip

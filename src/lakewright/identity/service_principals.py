@@ -10,10 +10,10 @@ from lakewright.identity.scim import ById, Listing, Patch, Search, Sent, SentByI
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import Invalid, NotFound
+from lakewright.kernel.faults import Invalid
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
-from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
+from lakewright.kernel.operation import SNAPSHOT
 from lakewright.kernel.roots import ACCOUNT, IN_ACCOUNT, Root
 from lakewright.kernel.rules import ADMIN, PER_ROW
 from lakewright.kernel.store import Row
@@ -34,27 +34,7 @@ SERVICE_PRINCIPAL = Kind(
 """The user role: may run jobs as this service principal. Shown by the SDK as `servicePrincipal/user`."""
 
 api = scim.api("ServicePrincipals")
-secrets_api = Api("accounts", "/api/2.0/accounts")
 BY_ID = SERVICE_PRINCIPAL.by_id("{id}")
-OF_SECRET = SERVICE_PRINCIPAL.by_id("{service_principal_id}")
-
-
-class CreateSecret(Ask):
-    service_principal_id: str
-    account_id: str = ""
-    lifetime: str | None = None
-
-
-class OneSecret(Ask):
-    service_principal_id: str
-    secret_id: str
-    account_id: str = ""
-
-
-class Secrets(Ask):
-    service_principal_id: str
-    account_id: str = ""
-    page_token: str | None = None
 
 
 @api("POST", audit="createServicePrincipal", on=IN_ACCOUNT, needs=ADMIN, also=scim.both("ServicePrincipals"))
@@ -141,43 +121,6 @@ def delete(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Raw:
     objects.delete(ctx, it)
     principals.keep_an_administrator(ctx)
     return scim.gone()
-
-
-@secrets_api(
-    "POST", "/servicePrincipals/{service_principal_id}/credentials/secrets", audit="createServicePrincipalSecret",
-    on=OF_SECRET, needs=ADMIN,
-    also=("/api/2.0/accounts/{account_id}/servicePrincipals/{service_principal_id}/credentials/secrets",),
-)  # fmt: skip
-def create_secret(ctx: Ctx, it: Obj[ServicePrincipal], ask: CreateSecret) -> Reply:
-    """Answered once, never readable again."""
-    lifetime = int(ask.lifetime.rstrip("s")) if ask.lifetime else 2 * 365 * 24 * 3600
-    made = credentials.issue(ctx, it.id, "client_secret", lifetime_seconds=lifetime)
-    return {"id": made.id, "secret": made.secret, "status": "ACTIVE", "secret_hash": made.id}
-
-
-@secrets_api(
-    "GET", "/servicePrincipals/{service_principal_id}/credentials/secrets", audit="listServicePrincipalSecrets",
-    on=OF_SECRET, needs=ADMIN,
-    also=("/api/2.0/accounts/{account_id}/servicePrincipals/{service_principal_id}/credentials/secrets",),
-)  # fmt: skip
-def list_secrets(ctx: Ctx, it: Obj[ServicePrincipal], ask: Secrets) -> Reply:
-    rows = ctx.tx.all(
-        "SELECT id FROM tokens WHERE principal_id = ? AND kind = 'client_secret' AND revoked_at IS NULL ORDER BY created_at",
-        it.id,
-    )
-    return {"secrets": [{"id": r["id"], "status": "ACTIVE", "secret_hash": r["id"]} for r in rows]}
-
-
-@secrets_api(
-    "DELETE", "/servicePrincipals/{service_principal_id}/credentials/secrets/{secret_id}",
-    audit="deleteServicePrincipalSecret", on=OF_SECRET, needs=ADMIN,
-    also=("/api/2.0/accounts/{account_id}/servicePrincipals/{service_principal_id}/credentials/secrets/{secret_id}",),
-)  # fmt: skip
-def delete_secret(ctx: Ctx, it: Obj[ServicePrincipal], ask: OneSecret) -> Reply:
-    found = ctx.tx.one("SELECT id FROM tokens WHERE id = ? AND principal_id = ?", ask.secret_id, it.id)
-    if found is None or not credentials.revoke(ctx, ask.secret_id):
-        raise NotFound(f"secret '{ask.secret_id}' does not exist")
-    return {}
 
 
 def _save(ctx: Ctx, it: Obj[ServicePrincipal], before: dict[str, Any], after: dict[str, Any]) -> Obj[ServicePrincipal]:

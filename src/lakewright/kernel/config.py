@@ -124,6 +124,48 @@ class SqlSettings(BaseModel):
     result_mb: int = Field(default=10_240, description="Largest result of a SQL statement that is kept, MB.")
 
 
+class SignInSettings(BaseModel):
+    issuer: str = Field(default="", description="OpenID provider people sign in with, by its issuer URL; empty: none.")
+    client_id: str = Field(default="", description="What this installation is called at the provider.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Its secret there; empty: a public client.")
+    provider_name: str = Field(default="your organisation", description="What the sign-in button calls the provider.")
+    scopes: str = Field(default="openid profile email", description="Scopes asked of the provider.")
+    name_claim: str = Field(default="email", description="Claim that holds a person's user name here.")
+    groups_claim: str = Field(default="groups", description="Claim that lists a person's groups; empty: not read.")
+    admin_group: str = Field(
+        default="", description="Group of the provider whose members are administrators; empty: no claim makes one."
+    )
+    create_groups: bool = Field(default=True, description="Whether a claimed group that does not exist is made.")
+    create_users: bool = Field(
+        default=True, description="Whether a person unknown here is made at their first sign-in."
+    )
+    verified_email: bool = Field(
+        default=True, description="Whether an e-mail address counts only when the provider says it has verified it."
+    )
+    allowed_domains: list[str] = Field(default=[], description="Domains a user name may be of; none: any.")
+    internal_provider: bool = Field(
+        default=False, description="Whether the provider may be asked at a private or loopback address, or over http."
+    )
+    session_hours: float = Field(default=8.0, description="Longest life of a console session.")
+    idle_minutes: float = Field(default=60.0, description="A console session that is not used for so long is over.")
+    failures_per_source: int = Field(default=20, description="Failed sign-ins of one address before it has to wait.")
+    failures_per_account: int = Field(default=50, description="Failed sign-ins to one account, likewise.")
+    failure_seconds: float = Field(default=3.0, description="Seconds after which one failure is forgotten.")
+
+
+class TokenSettings(BaseModel):
+    longest_days: float = Field(default=730.0, description="Longest life of a personal token or client secret.")
+    default_days: float = Field(default=90.0, description="Life of a personal token for which none is asked.")
+    access_minutes: float = Field(default=60.0, description="Life of an OAuth access token.")
+    refresh_days: float = Field(
+        default=30.0, description="How long an application stays signed in by refreshing, after a person's consent."
+    )
+    internal_issuers: bool = Field(
+        default=False,
+        description="Whether the keys of federated issuers may be fetched from private or loopback addresses and http.",
+    )
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
@@ -150,6 +192,8 @@ class Settings(BaseSettings):
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")
     sql: SqlSettings = Field(default_factory=SqlSettings, description="What a SQL statement may use.")
     access: AccessSettings = Field(default_factory=AccessSettings, description="Granting and asking for access.")
+    signin: SignInSettings = Field(default_factory=SignInSettings, description="How people sign in.")
+    tokens: TokenSettings = Field(default_factory=TokenSettings, description="Tokens and their lifetimes.")
     models: ModelSettings = Field(default_factory=ModelSettings, description="Registered models.")
 
     @property

@@ -18,7 +18,7 @@ from lakewright.kernel.clock import Clock, SystemClock
 from lakewright.kernel.config import Settings
 from lakewright.kernel.context import NOBODY, SYSTEM, Ctx, Principal, PrincipalKind, RequestInfo
 from lakewright.kernel.controllers import Running, fenced
-from lakewright.kernel.faults import Fault, Unauthenticated, honest
+from lakewright.kernel.faults import Denied, Fault, Unauthenticated, honest
 from lakewright.kernel.objects import new_id
 from lakewright.kernel.operation import ASYNC, IN_TX, OUTSIDE, SNAPSHOT, Operation, recordable
 from lakewright.kernel.policy import Policy
@@ -40,6 +40,12 @@ class Authenticator(Protocol):
     def __call__(self, platform: "Platform", tx: Tx, credential: str) -> Principal: ...
 
 
+class Limit(Protocol):
+    """Denied when a token that is limited to scopes does not cover the operation."""
+
+    def __call__(self, who: Principal, operation: Op) -> None: ...
+
+
 class Platform:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -50,6 +56,7 @@ class Platform:
         self.node = _node(settings.data_dir)
         self.policy = Policy()
         self.authenticator: Authenticator = _nobody
+        self.limit: Limit = _not_limited
         self.loop: asyncio.AbstractEventLoop | None = None
         self._services: dict[type[Any], Any] = {}
         self._closing: list[Callable[[], None]] = []
@@ -398,6 +405,8 @@ class Call:
             given = self._credential
             who = given if isinstance(given, Principal) else platform.authenticator(platform, tx, given)
             _asking(entry, who)
+            if who.scopes is not None and not isinstance(given, Principal):
+                platform.limit(who, self.operation)
         ctx = Ctx(who, platform.workspace, self.request, platform, turn, snapshot_tx, entry)
         if self._malformed is not None:
             raise self._malformed
@@ -440,6 +449,10 @@ def _note(entry: Entry, error: BaseException) -> None:
     entry.status, entry.error = error.status, str(error)[:2000]
     if error.status in (401, 403) and entry.decision != "refused":
         entry.decision, entry.because = "refused", entry.error
+
+
+def _not_limited(who: Principal, operation: Op) -> None:
+    raise Denied("tokens with scopes are not understood here")
 
 
 def _nobody(platform: Platform, tx: Tx, credential: str) -> Principal:

@@ -84,7 +84,8 @@ class Policy:
         found = tokens.get(hashed)
         if found is None:
             found = tx.one(
-                "SELECT id, principal_id, kind, created_by, expires_at, revoked_at FROM tokens WHERE hash = ?", hashed
+                "SELECT id, principal_id, kind, created_by, expires_at, revoked_at, scopes FROM tokens WHERE hash = ?",
+                hashed,
             )
             if found is not None:
                 _keep(tokens, hashed, found)

@@ -12,6 +12,7 @@ from nicegui.nicegui import _startup  # pyright: ignore[reportPrivateUsage]
 from starlette.types import ASGIApp
 
 from lakewright.console.guard import PREFIX, session_of
+from lakewright.identity import credentials
 from lakewright.kernel import ids
 from lakewright.kernel.context import RequestInfo
 from lakewright.kernel.faults import Fault
@@ -74,7 +75,7 @@ class Caller:
     async def ask(self, operation: Operation[Any, Any], **fields: Any) -> Any:
         """The operation's answer; a Fault says what is missing."""
         info = RequestInfo(ids.request(), self._source, self._user_agent)
-        return await _PLATFORM[0].handle(operation, info, f"Bearer {self._session}", fields)
+        return await _PLATFORM[0].handle(operation, info, credentials.of_session(self._session), fields)
 
 
 def caller() -> Caller:
