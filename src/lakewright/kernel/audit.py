@@ -235,21 +235,50 @@ def verify(tx: Tx, key: bytes, *, chunk: int = 5000) -> Break | None:
 
 
 def examine(
-    snapshots: "Snapshots[Any]", key: bytes, *, chunk: int = 5000, progress: Callable[[int], None] = lambda seq: None
+    snapshots: "Snapshots[Any]",
+    key: bytes,
+    *,
+    chunk: int = 5000,
+    begin_at: Walk | None = None,
+    seen: Callable[[Sequence[Row]], None] = lambda rows: None,
 ) -> tuple[Break | None, Walk]:
     """The same chunk by chunk, each in a state of the database of its own: a long trail holds nobody up."""
     chain = chain_of(key)
-    begun: Head | None = snapshots(head)
-    walk = Walk(chain, begun.keyed_from if begun else 1)
-    if begun is not None and begun.keyed_from == 0:
-        walk = Walk(chain, begun.seq + 1)  # a trail that `adopt` did not take: its rows are of the plain chain
+    begun, archived = snapshots(lambda tx: (head(tx), newest_archive(tx)))
+    walk = begin_at or _first(chain, begun, archived)
+    if walk is None:
+        return Break(archived.last, "the signed note of the rows archived is not ours"), Walk(chain, 1)
+    if begin_at is not None and (broken := snapshots(lambda tx: _continues(tx, walk, archived))):
+        return broken, walk
     while True:
         rows, now = snapshots(lambda tx: (tx.all(_ROWS, walk.seq, chunk), head(tx)))
         if not rows:
             return _against(now, walk, chain), walk
         if broken := walk.over(rows):
             return broken, walk
-        progress(walk.seq)
+        seen(rows)
+
+
+def between(tx: Tx, after: int, last: int, most: int) -> Sequence[Row]:
+    return tx.all(_ROWS.replace("WHERE seq > ?", "WHERE seq > ? AND seq <= ?"), after, last, most)
+
+
+def _first(chain: Chain, begun: Head | None, archived: "Archived | None") -> Walk | None:
+    # keyed_from 0: a trail that `adopt` did not take; its rows are of the plain chain
+    keyed_from = 1 if begun is None else begun.keyed_from or begun.seq + 1
+    if archived is None:
+        return Walk(chain, keyed_from)
+    return Walk(chain, keyed_from, archived.last, archived.hash) if archived.is_ours(chain) else None
+
+
+def _continues(tx: Tx, walk: Walk, archived: "Archived | None") -> Break | None:
+    """Whether the row that a checkpoint stands on is still there as it was."""
+    if walk.seq == 0 or (archived is not None and archived.last >= walk.seq):
+        return None
+    there = tx.scalar("SELECT hash FROM audit WHERE seq = ?", walk.seq)
+    if there is None:
+        return Break(walk.seq, "missing: the checkpoint was made on it")
+    return None if there == walk.last else Break(walk.seq, "not the row that the checkpoint was made on")
 
 
 def _against(now: Head | None, walk: Walk, chain: Chain) -> Break | None:
@@ -261,3 +290,42 @@ def _against(now: Head | None, walk: Walk, chain: Chain) -> Break | None:
             walk.seq + 1 if cut else now.seq, "missing at the end" if cut else "the signed head is an older one"
         )
     return None
+
+
+# ---- what was moved into files
+
+
+@dataclass(frozen=True)
+class Archived:
+    """Rows up to `last` are in files now; the chain goes on from `hash`. Signed, so that only we can take rows out."""
+
+    first: int
+    last: int
+    hash: str
+    file: str
+    digest: str
+    at: int
+    mac: str = ""
+
+    def signed(self, chain: Chain) -> str:
+        return chain.sign("archived", self.first, self.last, self.hash, self.file, self.digest, self.at)
+
+    def is_ours(self, chain: Chain) -> bool:
+        return hmac.compare_digest(self.mac, self.signed(chain))
+
+
+def archives(tx: Tx) -> list[Archived]:
+    rows = tx.all("SELECT first, last, hash, file, digest, at, mac FROM audit_archives ORDER BY last")
+    return [Archived(**{name: row[name] for name in Archived.__dataclass_fields__}) for row in rows]
+
+
+def newest_archive(tx: Tx) -> Archived | None:
+    found = archives(tx)
+    return found[-1] if found else None
+
+
+def note_archive(tx: Tx, key: bytes, made: Archived) -> None:
+    tx.run(
+        "INSERT INTO audit_archives (first, last, hash, file, digest, at, mac) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        made.first, made.last, made.hash, made.file, made.digest, made.at, made.signed(chain_of(key)),
+    )  # fmt: skip

@@ -66,6 +66,15 @@ class KeySettings(BaseModel):
     )
 
 
+class AuditSettings(BaseModel):
+    keep_days: float | None = Field(
+        default=None, description="Days after which audit rows move into signed files below data_dir; empty: never."
+    )
+    syslog: str = Field(
+        default="", description="Where every audit row is sent as well: udp://host:514 or tcp://host:601 (RFC 5424)."
+    )
+
+
 class StorageSettings(BaseModel):
     external_roots: list[Path] = Field(
         default=[], description="Folders below which external locations may be made; none: nowhere."
@@ -187,6 +196,7 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
     jobs: JobLimits = Field(default_factory=JobLimits, description="How tasks of jobs are run.")
     serving: ServingSettings = Field(default_factory=ServingSettings, description="Model serving.")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit trail.")
     keys: KeySettings = Field(default_factory=KeySettings, description="Where the master key lies.")
     http: HttpLimits = Field(default_factory=HttpLimits, description="Limits on what a request may be.")
     storage: StorageSettings = Field(default_factory=StorageSettings, description="Where data lies.")

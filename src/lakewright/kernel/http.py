@@ -353,7 +353,9 @@ def _refusal(fault: Fault, dialect: Any, info: RequestInfo) -> Response:
     if fault.status in (429, 503):
         headers["retry-after"] = str(fault.details.get("retry_after", 1))
     accepted = info.headers.get("accept", "application/json")
-    media_type = "application/scim+json" if dialect is scim and "application/json" not in accepted else "application/json"
+    media_type = (
+        "application/scim+json" if dialect is scim and "application/json" not in accepted else "application/json"
+    )
     return Response(orjson.dumps(dialect(fault), default=str), fault.status, headers, media_type)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -42,6 +43,21 @@ class Client:
 
     def upload(self, path: str, content: bytes, /, **query: object) -> None:
         self.send("PUT", path, content=content, params=_given(query))
+
+    def stream(self, method: str, path: str, /, **query: object) -> Iterator[bytes]:
+        """The answer in pieces as they come; a long one is never held whole."""
+        try:
+            with self._http.stream(method, path, params=_given(query)) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _refused(answer)
+                yield from answer.iter_bytes()
+        except httpx.TransportError as error:
+            raise Unreachable(self.host, str(error) or type(error).__name__) from None
+
+    def patience(self, seconds: float | None) -> None:
+        """How long an answer may take; None: as long as it takes."""
+        self._http.timeout = httpx.Timeout(seconds)
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
