@@ -6,7 +6,9 @@ from string import Template
 
 import httpx
 import pytest
+from actors import Person
 from databricks.sdk.errors import Unauthenticated
+from databricks.sdk.service.iam import Patch, PatchOp
 
 HERE = Path(__file__).parent / "provisioning"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -72,3 +74,17 @@ def test_a_renamed_person_keeps_what_was_granted_and_the_name_alone_grants_nothi
     assert "analysts" in {g.display for g in bob.client.current_user.me().groups}
     again = people.admin.client.users.create(user_name="bob@example.com")
     assert [g.display for g in admin.users.get(again.id).groups] == ["users"]
+
+
+def test_an_identity_provider_gets_a_principal_and_a_token_of_its_own(people):
+    """As the guide has it."""
+    w = people.admin.client
+    robot = w.service_principals.create(display_name="okta")
+    w.groups.patch("admins", operations=[Patch(op=PatchOp.ADD, path="members", value=[{"value": robot.id}])])
+    token = w.token_management.create_obo_token(application_id=robot.application_id, lifetime_seconds=90 * 24 * 3600)
+    as_okta = Person(robot.id, "okta", token.token_value, people.url)
+    made = as_okta.do("POST", "/api/2.0/preview/scim/v2/Users", userName="bob@example.com")
+    who = people.platform.snapshot(
+        lambda ctx: ctx.tx.scalar("SELECT who FROM audit WHERE action = 'createUser' AND who_name <> 'system'")
+    )
+    assert (made["active"], who) == (True, robot.id)

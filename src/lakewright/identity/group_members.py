@@ -14,6 +14,9 @@ from lakewright.identity.scim import Refused, faults, names, several, short
 from lakewright.identity.scim_schemas import Group
 from lakewright.kernel.context import Ctx
 
+MOST = 100_000
+"""Members put in or taken out by one operation."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -64,6 +67,8 @@ def removed_by(ctx: Ctx, group_id: str, change: Change, base_url: str) -> list[s
 def ids(value: Any) -> list[str]:
     """Principal ids in a value: one or many objects with `value`, or bare strings."""
     found: list[str] = []
+    if len(several(value)) > MOST:
+        raise Refused(f"members: {MOST} at most at once", status=413)
     for each in several(value):
         inside = names(each)
         named = {k.lower(): v for k, v in inside.items()} if inside is not None else {"value": each}

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lakewright.identity import credentials, principals, resources, scim
-from lakewright.identity.scim import ById, Listing, Patch, Refused, Search, Sent, SentById
+from lakewright.identity.scim import ById, Listing, Patch, Search, Sent, SentById
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
@@ -22,7 +22,6 @@ from lakewright.kernel.rules import ADMIN, PER_ROW
 from lakewright.kernel.store import Row
 
 SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
-MOST_MEMBERS = 100_000
 
 
 class Group(BaseModel):
@@ -160,10 +159,7 @@ def _without_members(payload: dict[str, Any]) -> tuple[dict[str, Any], list[str]
     given = [value for name, value in payload.items() if name.lower() == "members"]
     if not given or given[0] is None:
         return rest, None
-    found = group_members.ids(given[0])
-    if len(found) > MOST_MEMBERS:
-        raise Refused(f"members: {MOST_MEMBERS} at most in one request", status=413)
-    return rest, found
+    return rest, group_members.ids(given[0])
 
 
 def _body(group: Obj[Group], row: Row) -> dict[str, Any]:

@@ -319,7 +319,7 @@ def basic_texts(what: PrincipalKind, name: str, display: str, external_id: str |
     """Of a principal that was not made by a SCIM payload."""
     path = NAMED[what]
     found = {path: name if path == "applicationid" else fold(name)}
-    if display:
+    if display and display != name:
         found["displayname"] = fold(display)
     if external_id:
         found["externalid"] = external_id
