@@ -21,6 +21,9 @@ _ONE = r"(?:`(?:[^`]|``)+`|[\w-]+)"
 _NAME = rf"{_ONE}(?:\s*\.\s*{_ONE}){{0,2}}"
 _SECURABLE = r"(?:TABLE|VIEW|SCHEMA|DATABASE|CATALOG|VOLUME|FUNCTION|MODEL|EXTERNAL\s+LOCATION|STORAGE\s+CREDENTIAL)"
 _TEXT = r"(?:'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\")"
+_PLAIN = rf"(?:[^;()'\"`]|{_TEXT}|`[^`]*`)"
+_INSIDE = rf"(?:{_PLAIN}|\((?:{_PLAIN}|\({_PLAIN}*+\))*+\))*+"
+"""What may stand between parentheses: up to the one that closes them, which is found in one pass."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,13 @@ class Pattern:
 
 def pattern(text: str, do: Do) -> Pattern:
     """A pattern in which <name>, <text>, <rest> … stand for what is given; <key:name> gives it another key.
-    `[…]` may be left out, `(a|b)` is a choice, « and » are parentheses that must be there."""
+    `[…]` may be left out, `(a|b)` is a choice, « and » are parentheses that must be there. Blanks are taken possessively:
+    shared out among several optional parts, forty of them would keep the interpreter busy for seconds, a hundred for ever."""
     from re import escape
 
     kinds = {
         "name": _NAME, "one": _ONE, "text": _TEXT, "names": rf"{_ONE}(?:\s*,\s*{_ONE})*", "rest": r".+",
-        "words": r"[\w ,]+?", "list": rf"(?:{_ONE}(?:\s*,\s*{_ONE})*)?", "pairs": r".+?", "inside": r"[^;]*?",
+        "words": r"[\w ,]+?", "list": rf"(?:{_ONE}(?:\s*,\s*{_ONE})*)?", "pairs": r".+?", "inside": _INSIDE,
         "type": r"\w[\w<>,:() `]*?", "exists": r"IF\s+NOT\s+EXISTS\b", "replace": r"OR\s+REPLACE\b", "word": r"EXISTS\b",
         "how": r"(?:CASCADE|RESTRICT)\b", "kind": r"(?:TABLE|VIEW|SCHEMA|DATABASE|CATALOG|VOLUME|FUNCTION)\b",
         "extended": r"(?:EXTENDED|FORMATTED)\b", "securable": rf"{_SECURABLE}\b", "metastore": r"METASTORE\b",
@@ -94,12 +98,12 @@ def pattern(text: str, do: Do) -> Pattern:
         elif token == ")":
             out.append(")")
         elif token.isspace():
-            out.append(r"\s*")
+            out.append(r"\s*+")
         elif token in ("«", "»"):
             out.append(r"\(" if token == "«" else r"\)")
         else:
             out.append(rf"{escape(token)}" + (r"\b" if token[-1].isalnum() else ""))
-    return Pattern(re.compile(r"\s*" + "".join(out) + r"\s*;?\s*", re.IGNORECASE | re.DOTALL), do)
+    return Pattern(re.compile(r"\s*+" + "".join(out) + r"\s*+;?\s*+", re.IGNORECASE | re.DOTALL), do)
 
 
 LONGEST = 100_000
@@ -131,6 +135,16 @@ def read(sql: str) -> Callable[[Desk], Result] | None:
 
 
 def _without_comments(sql: str) -> str:
-    """Comments outside of quotes become spaces."""
-    token = re.compile(rf"{_TEXT}|`(?:[^`]|``)*`|(--[^\n]*|/\*.*?\*/)", re.DOTALL)
-    return token.sub(lambda m: " " if m.group(1) else m.group(0), sql)
+    """Comments outside of quotes, and blanks in a row, become one blank."""
+    return _TOKEN.sub(_plain, sql)
+
+
+_TOKEN = re.compile(
+    rf"{_TEXT}|`(?:[^`]|``)*`|(?P<open>/\*(?:(?!\*/).)*+\Z)|(?P<blank>(?:\s|--[^\n]*|/\*.*?\*/)++)", re.DOTALL
+)
+
+
+def _plain(token: re.Match[str]) -> str:
+    if token["open"]:
+        raise Invalid("[PARSE_SYNTAX_ERROR] A comment is not closed", code="BAD_REQUEST")
+    return " " if token["blank"] else token[0]
