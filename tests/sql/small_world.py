@@ -70,7 +70,7 @@ class Person:
             raise Denied(f"[TABLE_OR_VIEW_NOT_FOUND] {who} needs SELECT on {name}")
         return found
 
-    def routine(self, name: str, *, checked: bool) -> Routine:
+    def routine(self, name: str, reader: str | None, *, checked: bool) -> Routine:
         if name not in self.catalog.routines:
             raise NotFound(f"There is no function {name}")
         return self.catalog.routines[name]

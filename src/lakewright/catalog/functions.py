@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lakewright.catalog import names, renames, types
+from lakewright.catalog import definers, names, renames, types
 from lakewright.catalog.catalogs import BROWSING
 from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
@@ -44,6 +44,7 @@ FUNCTION = Kind(
     "function", example=Function(data_type="BOOLEAN", full_data_type="boolean", routine_definition="true"), under=SCHEMA,
     folded=True, also_called=("functions",),
 )  # fmt: skip
+FUNCTION.before_transfer = definers.check_transfer
 (EXECUTE,) = FUNCTION.privileges("EXECUTE")
 (CREATE_FUNCTION,) = SCHEMA.privileges("CREATE_FUNCTION")
 
@@ -107,7 +108,7 @@ class CreateFunction(Ask):
 
     function_info: FunctionInfo
     replace: bool = False
-    """CREATE OR REPLACE: whoever manages the function gives it another body; its grants and its owner stay."""
+    """CREATE OR REPLACE: whoever manages the function gives it another body and owns it then; its grants stay."""
 
 
 class Listing(Ask):
@@ -146,7 +147,7 @@ def create(ctx: Ctx, schema: Obj[Schema], ask: CreateFunction) -> Reply:
     name, spec = names.checked(ask.function_info.name, "function name"), made(ask.function_info)
     if ask.replace and (before := _there(ctx, f"{schema.full_name}.{name}")):
         require(ctx, MANAGE, before)
-        return shown(ctx, objects.replace_spec(ctx, before, replaced(ctx, before, spec)))
+        return shown(ctx, definers.rewritten(ctx, before, replaced(ctx, before, spec)))
     return shown(ctx, objects.create(ctx, FUNCTION, name, spec, under=schema))
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from lakewright.catalog import delta, dropped, locations, names, places
+from lakewright.catalog import definers, delta, dropped, locations, names, places
 from lakewright.catalog.catalogs import BROWSING, CATALOG, Catalog
 from lakewright.catalog.catalogs import SEE as SEE_CATALOG
 from lakewright.catalog.columns import (
@@ -56,6 +56,14 @@ class Table(BaseModel):
 
 TABLE = Kind("table", example=Table(table_type="MANAGED"), under=SCHEMA, folded=True, also_called=("tables",))
 SELECT, MODIFY = TABLE.privileges("SELECT", "MODIFY")
+
+
+def _check_transfer(ctx: Ctx, table: Obj[Table], owner: str) -> None:
+    if table.spec.table_type == "VIEW":
+        definers.check_transfer(ctx, table, owner)
+
+
+TABLE.before_transfer = _check_transfer
 (CREATE_TABLE,) = SCHEMA.privileges("CREATE_TABLE")
 
 READ = REACH & SELECT
@@ -212,6 +220,21 @@ alter = Api("unityCatalog", "/api/2.1/lakewright/tables/{full_name}")
 def set_columns(ctx: Ctx, table: Obj[Table], ask: SetColumns) -> Reply:
     """The columns as the last commit to the table's log left them: ALTER TABLE, schema evolution, replacement."""
     return shown(ctx, evolve(ctx, table, made(ask.columns)))
+
+
+class ReplaceView(Named):
+    columns: list[AskedColumn]
+    view_definition: str
+    comment: str | None = None
+
+
+@alter("PUT", "/view", audit="replaceView", on=BY_NAME, needs=ADMINISTER)
+def replace_view(ctx: Ctx, table: Obj[Table], ask: ReplaceView) -> Reply:
+    """CREATE OR REPLACE VIEW: another query under the same name and grants, read as whoever wrote it."""
+    if table.spec.table_type != "VIEW":
+        raise Invalid(f"'{table.full_name}' is no view")
+    changed = {"columns": made(ask.columns), "view_definition": ask.view_definition, "comment": ask.comment}
+    return shown(ctx, definers.rewritten(ctx, table, table.spec.model_copy(update=changed)))
 
 
 def evolve(ctx: Ctx, table: Obj[Table], columns: list[Column]) -> Obj[Table]:

@@ -54,6 +54,8 @@ class Kind(Generic[S]):
         """What one needs, asked of an object inside it, before that object is one's business at all."""
         self.before_delete: Callable[[Ctx, Obj[S]], None] | None = None
         """Called for each object of this kind that is about to go, also with something above it; may refuse by a Fault."""
+        self.before_transfer: Callable[[Ctx, Obj[S], str], None] | None = None
+        """Called before an object gets another owner (by id); may refuse by a Fault."""
 
     def __repr__(self) -> str:
         return f"Kind({self.name!r})"

@@ -185,6 +185,9 @@ def replace_spec(ctx: Ctx, obj: Obj[S], spec: S) -> Obj[S]:
 
 
 def set_owner(ctx: Ctx, obj: Obj[S], principal_id: str) -> Obj[S]:
+    kind: Kind[S] = KINDS[obj.kind]
+    if kind.before_transfer is not None and principal_id != obj.owner:
+        kind.before_transfer(ctx, obj, principal_id)
     _write(ctx, obj, "owner = ?", principal_id)
     policy.bump(ctx.tx)
     return again(ctx, obj)

@@ -65,13 +65,14 @@ class Caller:
         self.objects[name] = table
         return relation_of(table)
 
-    def routine(self, name: str, *, checked: bool) -> Routine:
+    def routine(self, name: str, reader: str | None, *, checked: bool) -> Routine:
+        ctx = self._as(reader)
         try:
             function = objects.find(self.ctx, FUNCTION, name)
         except NotFound:
             function = None
-        if checked and (function is None or not USE.judge(self.ctx, function.id)):
-            raise Denied(f"[UNRESOLVED_ROUTINE] {self.user} needs EXECUTE for function '{name}'")
+        if checked and (function is None or not USE.judge(ctx, function.id)):
+            raise Denied(f"[UNRESOLVED_ROUTINE] {ctx.principal.name} needs EXECUTE for function '{name}'")
         if function is None:
             raise NotFound(f"function '{name}' does not exist")
         params = sorted(function.spec.input_params, key=lambda p: p.position)

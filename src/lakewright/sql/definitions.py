@@ -279,13 +279,14 @@ def _create_view(desk: Desk, given: Given) -> Result:
     there = desk.ctx.snapshot(lambda c: _there(c, name))
     if there and given.has("exists"):
         return done()
-    if there and given.has("replace"):
-        found = desk.ctx.snapshot(lambda c: objects.find(c, TABLE, name))
-        if found.spec.table_type != "VIEW":
-            raise Invalid(f"[EXPECT_VIEW_NOT_TABLE] '{name}' is a table")
-        desk.ctx.call(tables.delete, full_name=name)
     columns = [{"name": f.name, "type_text": shapes.text_of(f.type)} for f in schema]
     comment = {"comment": given.text("text")} if given.has("text") else {}
+    if there and given.has("replace"):
+        _expect(desk, name, "view")
+        desk.ctx.call(
+            tables.replace_view, full_name=name, columns=columns, view_definition=qualified(desk, query), **comment
+        )
+        return done()
     desk.ctx.call(
         tables.create, name=view, catalog_name=catalog, schema_name=schema_name, table_type="VIEW", columns=columns,
         view_definition=qualified(desk, query), **comment,

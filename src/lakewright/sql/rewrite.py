@@ -129,13 +129,13 @@ class Rewriter:
     def _query(
         self, tree: exp.Expr, reader: str | None, catalog: str | None, schema: str | None, *, outermost: bool
     ) -> exp.Expr:
-        tree = self._expanded(tree, catalog, schema)
+        tree = self._expanded(tree, reader, catalog, schema)
         wall.check_query(tree)
         self._bodies.append((tree.copy(), outermost))
         self._resolve(tree, reader, catalog, schema)
         return tree
 
-    def _expanded(self, tree: exp.Expr, catalog: str | None, schema: str | None, *, checked: bool = True) -> exp.Expr:
+    def _expanded(self, tree: exp.Expr, reader: str | None, catalog: str | None, schema: str | None) -> exp.Expr:
         """Entitlements settled, the catalog's functions put in place of their calls, hints dropped."""
         from sqlglot import exp
 
@@ -148,7 +148,7 @@ class Rewriter:
             )
             if isinstance(whole.parent, exp.Table | exp.Lateral | exp.Unnest):
                 raise Denied(f"[UNRESOLVED_ROUTINE] The table function {call.this} is not available")
-            routine = self.world.routine(_full_name(_routine_parts(whole), catalog, schema), checked=checked)
+            routine = self.world.routine(_full_name(_routine_parts(whole), catalog, schema), reader, checked=True)
             inlined = exp.paren(self._inlined(routine, list(call.expressions)))
             if whole is tree:
                 tree = inlined
@@ -313,7 +313,7 @@ class Rewriter:
         try:
             if missing := [c for c in columns if c.lower() not in known]:
                 raise Denied(f"columns {', '.join(missing)} are missing")
-            routine = self.world.routine(policy.function, checked=False)
+            routine = self.world.routine(policy.function, None, checked=False)
             return fold(self._inlined(routine, [_column(base, c) for c in columns]))
         except Fault as e:
             if isinstance(e, Denied) and "too deep" in str(e):
@@ -329,7 +329,7 @@ class Rewriter:
             return self._query(body, view.owner, view.catalog or None, view.schema or None, outermost=False)
 
     def _inlined(self, routine: Routine, arguments: list[exp.Expr]) -> exp.Expr:
-        """The body of a SQL function with its arguments in place. Its own tables are read as its owner reads them."""
+        """The body of a SQL function with its arguments in place. What it reads and calls, it does as its owner."""
         from sqlglot import exp
 
         if len(arguments) != len(routine.parameters):
@@ -343,7 +343,7 @@ class Rewriter:
             names = {n.lower(): i for i, (n, _) in enumerate(routine.parameters)}
             wrapper = exp.Select(expressions=[body])
             self._mark(wrapper, names, routine, catalog, schema)
-            wrapper = self._expanded(wrapper, catalog, schema, checked=False)
+            wrapper = self._expanded(wrapper, routine.owner, catalog, schema)
             wall.check_parts(wrapper)
             for query in [
                 q

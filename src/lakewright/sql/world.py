@@ -82,6 +82,6 @@ class World(Protocol):
         """A relation that `reader` may SELECT from: the caller (None), or the owner of the view or function that names it."""
         ...
 
-    def routine(self, name: str, *, checked: bool) -> Routine:
-        """A function the caller may EXECUTE; unchecked when a filter or a mask is what calls it."""
+    def routine(self, name: str, reader: str | None, *, checked: bool) -> Routine:
+        """A function that `reader` may EXECUTE, as with relations; unchecked when a filter or a mask is what calls it."""
         ...
