@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from databricks.sdk.errors import BadRequest, PermissionDenied
-from databricks.sdk.service.jobs import JobAccessControlRequest, JobPermissionLevel
+from databricks.sdk.service.jobs import JobAccessControlRequest, JobPermissionLevel, JobSettings
 
 from lakewright.engines.processes import Launcher
 from lakewright.jobs.gates import Answer, ModelGate, Question
@@ -133,3 +133,62 @@ def test_a_run_can_wait_for_the_approval_of_a_model_version(crew: Any, platform:
     board.answer = Answer("approved", "card is complete", crew.person("carol").id)
     platform.wake("approval")
     assert results(ended(alice.client, run_id)) == {"train": "SUCCESS", "gate": "SUCCESS", "deploy": "SUCCESS"}
+
+
+def manage(person: Any, job_id: int, name: str) -> None:
+    entry = JobAccessControlRequest(user_name=name, permission_level=JobPermissionLevel.CAN_MANAGE)
+    person.client.jobs.update_permissions(str(job_id), access_control_list=[entry])
+
+
+def test_who_wrote_the_job_does_not_approve_it_though_others_changed_it_since(crew: Any) -> None:
+    alice, bob = crew.person("alice"), crew.person("bob")
+    job_id = job(alice, {"approvers": ["alice"]})
+    manage(alice, job_id, "bob")
+    runner = crew.service_principal("runner")
+    crew.admin.client.permissions.update("servicePrincipal", runner.id, access_control_list=[_use("alice")])
+    alice.do(
+        "POST", "/api/2.2/jobs/update", job_id=job_id, new_settings={"run_as": {"service_principal_name": runner.name}}
+    )
+    bob.client.jobs.update(job_id, new_settings=JobSettings(name="renamed"))
+    gate = gate_of(bob, bob.client.jobs.run_now(job_id).run_id)
+    with pytest.raises(PermissionDenied, match="wrote the job"):
+        alice.do("POST", "/api/2.2/jobs/runs/approve", run_id=gate.run_id)
+
+
+def test_who_repaired_a_run_does_not_approve_it(crew: Any) -> None:
+    alice, carol = crew.person("alice"), crew.person("carol")
+    job_id = job(alice, {"approvers": ["carol"]})
+    manage(alice, job_id, "carol")
+    run_id = alice.client.jobs.run_now(job_id).run_id
+    crew.admin.do("POST", "/api/2.2/jobs/runs/cancel", run_id=gate_of(alice, run_id).run_id)
+    ended(alice.client, run_id)
+    carol.client.jobs.repair_run(run_id, rerun_all_failed_tasks=True)
+    with pytest.raises(PermissionDenied, match="repaired"):
+        carol.do("POST", "/api/2.2/jobs/runs/approve", run_id=gate_of(carol, run_id).run_id)
+
+
+def test_who_started_the_parent_does_not_approve_in_the_child(crew: Any) -> None:
+    alice, carol = crew.person("alice"), crew.person("carol")
+    child = job(alice, {"approvers": ["carol"]})
+    runner = crew.service_principal("runner")
+    entries = [
+        JobAccessControlRequest(
+            service_principal_name=runner.name, permission_level=JobPermissionLevel.CAN_MANAGE_RUN
+        )
+    ]  # fmt: skip
+    alice.client.jobs.update_permissions(str(child), access_control_list=entries)
+    crew.admin.client.permissions.update("servicePrincipal", runner.id, access_control_list=[_use("carol")])
+    parent = carol.do(
+        "POST", "/api/2.2/jobs/create", name="p", run_as={"service_principal_name": runner.name},
+        tasks=[{"task_key": "child", "run_job_task": {"job_id": child}}],
+    )["job_id"]  # fmt: skip
+    carol.client.jobs.run_now(parent)
+    [run] = until(lambda: list(alice.client.jobs.list_runs(job_id=child)))
+    with pytest.raises(PermissionDenied, match="carol"):
+        carol.do("POST", "/api/2.2/jobs/runs/approve", run_id=gate_of(alice, run.run_id).run_id)
+
+
+def _use(name: str) -> Any:
+    from databricks.sdk.service.iam import AccessControlRequest, PermissionLevel
+
+    return AccessControlRequest(user_name=name, permission_level=PermissionLevel.CAN_USE)

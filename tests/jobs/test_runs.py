@@ -9,7 +9,9 @@ from databricks.sdk.service.jobs import (
     ConditionTask,
     ConditionTaskOp,
     ForEachTask,
+    JobAccessControlRequest,
     JobParameterDefinition,
+    JobPermissionLevel,
     JobRunAs,
     JobSettings,
     NotebookTask,
@@ -424,6 +426,28 @@ def test_a_repair_runs_what_failed_again_and_keeps_the_rest(alice: Any, shelf: S
         alice.jobs.repair_run(before.run_id, rerun_tasks=["b"])
     alice.jobs.repair_run(before.run_id, rerun_tasks=["c"], latest_repair_id=repair_id)
     assert ended(alice, before.run_id).state.result_state.value == "SUCCESS"
+
+
+def test_a_repair_runs_new_code_as_whom_the_job_runs_now(served: Any, people: Any, shelf: Shelf) -> None:
+    admin, bob = people.admin.client, people.person("bob").client
+    shelf.write("/code/bad.py", "raise SystemExit(1)\n")
+    shelf.write("/code/who.py", SET + "print(call('GET', '/api/2.0/preview/scim/v2/Me')['userName'])\n")
+    job_id = admin.jobs.create(name="j", tasks=[python("a", "/code/bad.py")]).job_id
+    entry = JobAccessControlRequest(user_name="bob", permission_level=JobPermissionLevel.CAN_MANAGE)
+    admin.jobs.update_permissions(str(job_id), access_control_list=[entry])
+    run_id = admin.jobs.run_now(job_id).run_id
+    ended(admin, run_id)
+    bob.jobs.update(job_id, new_settings=JobSettings(tasks=[python("a", "/code/who.py")]))
+    bob.jobs.repair_run(run_id, rerun_all_failed_tasks=True)
+    run = ended(bob, run_id)
+    assert said(bob, run, "a") == "bob\n"
+
+
+def test_an_idempotency_token_does_not_stand_for_another_jobs_run(alice: Any) -> None:
+    one, other = (alice.jobs.create(name=name).job_id for name in ("one", "other"))
+    alice.jobs.run_now(one, idempotency_token="t")
+    with pytest.raises(InvalidParameterValue, match="idempotency_token"):
+        alice.jobs.run_now(other, idempotency_token="t")
 
 
 def test_runs_are_listed_newest_first_to_those_who_may_see_them(alice: Any, people: Any, platform: Any) -> None:

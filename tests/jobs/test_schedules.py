@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from databricks.sdk.service.jobs import CronSchedule, JobSettings, PauseStatus
+from databricks.sdk.service.jobs import CronSchedule, JobParameterDefinition, JobSettings, PauseStatus
 
 from lakewright.jobs import schedules
 
@@ -74,6 +74,20 @@ def test_one_run_makes_up_for_missed_moments_where_that_is_asked_for(alice: Any,
     platform.clock.advance(to_the_hour(platform) + 10 * 3600 + 600)
     schedules.tick(platform)
     assert len(runs(alice, job_id)) == 1
+
+
+def test_a_job_that_cannot_start_does_not_keep_others_from_their_moment(alice: Any, platform: Any) -> None:
+    wrong = JobParameterDefinition("day", "{{job.no_such_thing}}")
+    broken = alice.jobs.create(name="broken", schedule=HOURLY, parameters=[wrong]).job_id
+    sound = alice.jobs.create(name="sound", schedule=HOURLY, max_concurrent_runs=5).job_id
+    platform.clock.advance(to_the_hour(platform))
+    schedules.tick(platform)
+    assert len(runs(alice, sound)) == 1
+    assert runs(alice, broken) == []
+    [row] = platform.snapshot(
+        lambda ctx: ctx.tx.all("SELECT error FROM audit WHERE action = 'runTriggered' AND status >= 400")
+    )
+    assert "no_such_thing" in row["error"]
 
 
 def test_a_deleted_job_does_not_fire(alice: Any, platform: Any) -> None:

@@ -49,7 +49,7 @@ class Order:
 
 def open_run(ctx: Ctx, order: Order) -> Run:
     """Make a run of a job, or answer the one that the same idempotency token made before."""
-    if made := made_before(ctx, order.creator, order.idempotency):
+    if made := made_before(ctx, order.creator, order.idempotency, order.run_type, order.job_id):
         return made
     settings, now, run_id = order.settings, ctx.now(), rows.new_run_id()
     chosen = sorted(graph.only(settings.graph, order.only)) if order.only else []
@@ -83,8 +83,8 @@ def plant(ctx: Ctx, run: Run) -> Run:
     return rows.run(ctx.tx, run.run_id) or run
 
 
-def made_before(ctx: Ctx, creator: str, token: str | None) -> Run | None:
-    """The run that this idempotency token of this caller already stands for."""
+def made_before(ctx: Ctx, creator: str, token: str | None, run_type: str, job_id: str | None = None) -> Run | None:
+    """The run that this idempotency token of this caller already stands for. Invalid if that is another kind of run."""
     if not token:
         return None
     row = ctx.tx.one(
@@ -95,7 +95,10 @@ def made_before(ctx: Ctx, creator: str, token: str | None) -> Run | None:
         return None
     if row["deleted_at"] is not None:
         raise Invalid(f"the run {row['run_id']} made with this idempotency_token has been deleted")
-    return rows.run(ctx.tx, row["run_id"])
+    made = rows.run(ctx.tx, row["run_id"])
+    if made is not None and (made.run_type != run_type or job_id not in (None, made.job_id)):
+        raise Invalid(f"this idempotency_token stands for run {made.run_id}, which is not a run of this kind and job")
+    return made
 
 
 def _admission(ctx: Ctx, order: Order) -> tuple[str, str | None, str]:

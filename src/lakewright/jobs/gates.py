@@ -4,6 +4,8 @@ An approval task names its approvers, who decide on the run itself (`runs/approv
 a model; then the approval of that version is waited for, and whoever keeps those approvals answers as a `ModelGate`.
 """
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -35,6 +37,8 @@ class Question:
     """Id of who started the run: never to be its approver."""
     run_as: str
     spec: dict[str, Any]
+    behind: tuple[tuple[str, str], ...] = ()
+    """Who else had a hand in the run, by id, and which: none of them is to be its approver."""
 
 
 @runtime_checkable
@@ -48,7 +52,29 @@ class ModelGate(Protocol):
 
 def question(ctx: Ctx, run: Run, task: TaskRun) -> Question:
     spec = scopes.resolve(ctx, run, task, run.definition.task(task.task_key))
-    return Question(run.run_id, task.run_id, run.creator, run.run_as, spec)
+    behind = tuple(hands(ctx, run, the_run="the job run that asked", the_job="the job that asked"))
+    return Question(run.run_id, task.run_id, run.creator, run.run_as, spec, behind)
+
+
+def hands(ctx: Ctx, run: Run, *, the_run: str = "this run", the_job: str = "the job") -> Iterator[tuple[str, str]]:
+    """Everybody who had a hand in the run, by id, and which: also through the runs that started it."""
+    above: Run | None = run
+    while above is not None:
+        yield above.creator, f"started {the_run}"
+        yield above.run_as, f"is whom {the_run} runs as"
+        for repair in json.loads(above.repairs):
+            yield repair.get("by", ""), f"repaired {the_run}"
+        for author in _authors(ctx, above.job_id):
+            yield author, f"wrote {the_job}"
+        parent = rows.task(ctx.tx, above.parent_run_id) if above.parent_run_id else None
+        above = rows.run(ctx.tx, parent.job_run_id) if parent else None
+
+
+def _authors(ctx: Ctx, job_id: str) -> set[str]:
+    row = ctx.tx.one("SELECT spec, created_by, updated_by FROM objects WHERE id = ?", job_id)
+    if row is None:
+        return set()
+    return {str(row["created_by"]), *(json.loads(row["spec"]).get("authors") or [str(row["updated_by"])])}
 
 
 def ask(ctx: Ctx, question: Question) -> Answer:
@@ -123,8 +149,7 @@ def _may_decide(ctx: Ctx, run: Run, definition: ApprovalTask) -> None:
     me = ctx.principal
     if not any(_is(ctx, name) for name in definition.approvers):
         raise Denied(f"{me.name} is not among the approvers of this run: {', '.join(definition.approvers)}")
-    author = ctx.tx.scalar("SELECT updated_by FROM objects WHERE id = ?", run.job_id)
-    for who, part in ((run.creator, "started this run"), (run.run_as, "is whom it runs as"), (author, "wrote the job")):
+    for who, part in hands(ctx, run):
         if me.id == who:
             raise Denied(f"{me.name} {part} and cannot approve it: somebody else must")
 

@@ -98,7 +98,7 @@ class ListJobs(Ask):
 def create(ctx: Ctx, workspace: Obj[Root], ask: CreateJob) -> Reply:
     """Open to everyone: a job acts with the rights of its maker, or of a principal its maker may act as."""
     settings = Settings.model_validate(ask.model_dump(exclude={"access_control_list"}, exclude_unset=True))
-    spec = Job(settings=settings, run_as=actor(ctx, settings.run_as))
+    spec = Job(settings=settings, run_as=actor(ctx, settings.run_as), authors=[ctx.principal.id])
     job = objects.create(ctx, JOB, settings.name[:255] or "Untitled", spec, under=workspace)
     share(ctx, job, ask.access_control_list)
     schedules.follow(ctx, job.id, settings.schedule)
@@ -215,12 +215,13 @@ def _work(settings: Settings) -> Any:
 def _change(ctx: Ctx, job: Obj[Job], settings: Settings) -> None:
     before = job.spec.settings
     run_as = actor(ctx, settings.run_as, job.spec, same_work=_work(settings) == _work(before))
+    authors = sorted({*job.spec.authors, ctx.principal.id})
     if settings.timeout_seconds != before.timeout_seconds:
         stopping.change_timeout(ctx, job.id, settings.timeout_seconds)
     schedules.follow(ctx, job.id, settings.schedule)
     if settings.name != before.name:
         job = objects.rename(ctx, job, settings.name[:255] or "Untitled")
-    objects.replace_spec(ctx, job, Job(settings=settings, run_as=run_as))
+    objects.replace_spec(ctx, job, Job(settings=settings, run_as=run_as, authors=authors))
 
 
 def share(ctx: Ctx, job: Obj[Job], entries: list[AccessControl]) -> None:

@@ -11,6 +11,8 @@ class Job(BaseModel):
     settings: Settings
     run_as: str
     """Id of the principal its runs act as."""
+    authors: list[str] = []
+    """Ids of all who ever wrote it: none of them may approve what its runs ask approval for."""
 
 
 JOB = Kind("job", example=Job(settings=Settings(), run_as=""), under=WORKSPACE, ids="number", unique_names=False, also_called=("jobs",))  # fmt: skip

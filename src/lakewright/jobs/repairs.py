@@ -24,7 +24,10 @@ class Wanted:
 
 
 def repair(ctx: Ctx, run: Run, job: Job, wanted: Wanted) -> int:
-    """Reopen the run with new attempts of the chosen tasks; the id of this repair."""
+    """Reopen the run with new attempts of the chosen tasks; the id of this repair.
+
+    It runs the job as it is now, so it runs as whom the job runs now: new code must not get the rights that the run had.
+    """
     before: list[dict[str, Any]] = json.loads(run.repairs)
     _check(run, before, wanted)
     newest = rows.latest(ctx.tx, run.run_id)
@@ -38,11 +41,13 @@ def repair(ctx: Ctx, run: Run, job: Job, wanted: Wanted) -> int:
         "result": run.result,
         "message": run.message,
         "end": run.ended_at,
+        "by": ctx.principal.id,
     }
     reopened = rows.move_run(
         ctx, run, "reopen", result=None, code=None, message="", ended_at=None, stopped_for=None,
         settings=job.settings.model_dump_json(), chosen=json.dumps(sorted(newest.keys() & job.settings.graph.keys())),
-        parameters=json.dumps(_parameters(run, job, wanted)), overrides=json.dumps(_overrides(run, wanted)),
+        run_as=job.run_as, parameters=json.dumps(_parameters(run, job, wanted)),
+        overrides=json.dumps(_overrides(run, wanted)),
         repairs=json.dumps([*before, done]), deadline=now + limit * 1000 if limit else None,
     )  # fmt: skip
     if reopened is None:

@@ -147,7 +147,7 @@ def run_now(ctx: Ctx, job: Obj[Job], ask: RunNow) -> Reply:
 @api("POST", "/runs/submit", audit="submitRun", on=IN_WORKSPACE, needs=EVERYONE, also=old("/runs/submit"))
 def submit(ctx: Ctx, workspace: Obj[Root], ask: Submit) -> Reply:
     """Open to everyone: a run acts with the rights of its maker, or of a principal its maker may act as."""
-    if made := engine.made_before(ctx, ctx.principal.id, ask.idempotency_token):
+    if made := engine.made_before(ctx, ctx.principal.id, ask.idempotency_token, "SUBMIT_RUN"):
         return {"run_id": made.run_id}
     fields = ask.model_dump(exclude={"run_name", "idempotency_token", "access_control_list"}, exclude_unset=True)
     if given := sorted(
@@ -155,7 +155,7 @@ def submit(ctx: Ctx, workspace: Obj[Root], ask: Submit) -> Reply:
     ):
         raise Invalid(f"submitRun: a one-time run has no '{given[0]}'")
     settings = Settings.model_validate({**fields, "name": ask.run_name})
-    spec = Job(settings=settings, run_as=actor(ctx, settings.run_as))
+    spec = Job(settings=settings, run_as=actor(ctx, settings.run_as), authors=[ctx.principal.id])
     job = objects.create(ctx, SUBMITTED, ask.run_name[:255] or "Untitled", spec, under=workspace)
     share(ctx, job, ask.access_control_list)
     run = engine.open_run(

@@ -12,8 +12,10 @@ from lakewright.jobs import engine, quartz
 from lakewright.jobs.definition import CronSchedule
 from lakewright.jobs.kind import JOB
 from lakewright.kernel import objects
+from lakewright.kernel.audit import Entry
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.controllers import controller
+from lakewright.kernel.faults import Fault, Unavailable
 from lakewright.kernel.platform import Platform
 
 LATEST_MS = 60_000
@@ -51,23 +53,35 @@ def tick(platform: Platform) -> None:
         ]
     )
     for job_id in due:
-        platform.transact(lambda ctx, job_id=job_id: fire(ctx, job_id))
+        try:
+            platform.transact(lambda ctx, job_id=job_id: fire(ctx, job_id))
+        except Unavailable:
+            raise
+        except Fault as fault:  # one job that cannot start must not keep the others waiting
+            platform.transact(lambda ctx, job_id=job_id, fault=fault: pass_over(ctx, job_id, fault))
+
+
+def pass_over(ctx: Ctx, job_id: str, why: Fault) -> None:
+    """The moment passes without a run; the trail says why."""
+    assert ctx.turn is not None
+    if (due := _due(ctx, job_id)) is None:
+        return
+    _move_on(ctx, job_id, due)
+    owner = str(ctx.tx.scalar("SELECT owner FROM objects WHERE id = ?", job_id) or "")
+    ctx.turn.entries.append(
+        Entry(
+            at=ctx.now(), request_id=ctx.request.request_id, workspace=_workspace(ctx, job_id), source="jobs",
+            user_agent="", service="jobs", action="runTriggered", who=owner, who_name=ctx.name_of(owner), kind="job",
+            object_id=job_id, address=job_id, ask={"cause": "PERIODIC"}, status=why.status, error=str(why)[:2000],
+        )
+    )  # fmt: skip
 
 
 def fire(ctx: Ctx, job_id: str) -> bool:
     """Start the run of a moment that has come; whether this call was the one to do it."""
-    row = ctx.tx.one("SELECT schedule, next_fire_at FROM schedule_state WHERE job_id = ?", job_id)
-    now = ctx.now()
-    if row is None or row["next_fire_at"] is None or row["next_fire_at"] > now:
+    if (due := _due(ctx, job_id)) is None or not _move_on(ctx, job_id, due):
         return False
-    due = int(row["next_fire_at"])
-    expression, _, zone = str(row["schedule"]).rpartition(" ")
-    following = quartz.parse(expression, zone).after(max(now, due + CLOSEST_MS - 1))
-    moved = ctx.tx.run(
-        "UPDATE schedule_state SET next_fire_at = ?, last_fired_at = ? WHERE job_id = ? AND next_fire_at = ?",
-        following, due, job_id, due,
-    )  # fmt: skip
-    if not moved or (now - due > LATEST_MS and not ctx.settings.jobs.catch_up):
+    if ctx.now() - due > LATEST_MS and not ctx.settings.jobs.catch_up:
         return False
     job = objects.by_id(replace(ctx, workspace=_workspace(ctx, job_id)), JOB, job_id)
     run = engine.open_run(
@@ -78,6 +92,22 @@ def fire(ctx: Ctx, job_id: str) -> bool:
     )
     engine.record(ctx, "runTriggered", run, "schedule")
     return True
+
+
+def _due(ctx: Ctx, job_id: str) -> int | None:
+    """The moment that has come; None when it has not, or somebody else took it."""
+    due = ctx.tx.scalar("SELECT next_fire_at FROM schedule_state WHERE job_id = ?", job_id)
+    return None if due is None or due > ctx.now() else int(due)
+
+
+def _move_on(ctx: Ctx, job_id: str, due: int) -> bool:
+    schedule = str(ctx.tx.scalar("SELECT schedule FROM schedule_state WHERE job_id = ?", job_id))
+    expression, _, zone = schedule.rpartition(" ")
+    following = quartz.parse(expression, zone).after(max(ctx.now(), due + CLOSEST_MS - 1))
+    return ctx.tx.run(
+        "UPDATE schedule_state SET next_fire_at = ?, last_fired_at = ? WHERE job_id = ? AND next_fire_at = ?",
+        following, due, job_id, due,
+    ) > 0  # fmt: skip
 
 
 def _workspace(ctx: Ctx, job_id: str) -> str:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from lakewright.jobs import rows
 from lakewright.jobs.gates import Answer, Question
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
@@ -33,9 +32,7 @@ def _file(ctx: Ctx, question: Question) -> Obj[Approval]:
     model = objects.find(job, REGISTERED_MODEL, names.checked(str(question.spec["model"])))
     require(job, ADD, model)
     number, alias = _version(job, model, question.spec)
-    behind = [(question.requested_by, "started the job run that asked")]
-    if author := _author(ctx, question.run_id):
-        behind.append((author, "wrote the job that asked"))
+    behind = sorted({(who, part) for who, part in question.behind if who})
     asked = approvals.asked(job, model, number, alias, str(question.spec.get("prompt", "")), behind)
     ctx.tx.run(
         "INSERT INTO registry_asked_by_task (task_run_id, approval_id) VALUES (?, ?)", question.task_run_id, asked.id
@@ -52,11 +49,6 @@ def _version(ctx: Ctx, model: Obj[RegisteredModel], spec: dict[str, Any]) -> tup
         return int(spec["version"]), alias
     except ValueError as error:
         raise Invalid(f"approval_task: '{spec['version']}' is not a version number") from error
-
-
-def _author(ctx: Ctx, job_run_id: int) -> str | None:
-    run = rows.run(ctx.tx, job_run_id)
-    return None if run is None else ctx.tx.scalar("SELECT updated_by FROM objects WHERE id = ?", run.job_id)
 
 
 def answer(ctx: Ctx, asked: Obj[Approval]) -> Answer:
