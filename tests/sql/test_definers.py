@@ -70,7 +70,9 @@ def test_whoever_gives_a_function_another_body_owns_it_from_then_on(mal: Desk, p
     assert "SELECT" in mal.refused("SELECT main.mal.of_admin()")
 
 
-@pytest.mark.parametrize("sql", ["ALTER FUNCTION main.mal.mine OWNER TO admin", "ALTER VIEW main.mal.seen OWNER TO admin"])
+@pytest.mark.parametrize(
+    "sql", ["ALTER FUNCTION main.mal.mine OWNER TO admin", "ALTER VIEW main.mal.seen OWNER TO admin"]
+)
 def test_what_reads_as_its_owner_is_not_given_to_somebody_with_more_rights(mal: Desk, sql: str) -> None:
     mal.rows("CREATE FUNCTION main.mal.mine() RETURNS STRING RETURN (SELECT max(word) FROM main.vault.secret)")
     mal.client.api_client.do("POST", "/api/2.1/unity-catalog/tables", body={

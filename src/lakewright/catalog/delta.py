@@ -46,13 +46,14 @@ def _protocol(ntz: bool) -> dict[str, Any]:
 def create(at: Path, columns: list[Column], *, now: int, properties: dict[str, str]) -> None:
     """Begin the table at an empty place, durably."""
     log = at / "_delta_log"
+    made = [log, *(folder for folder in log.parents if not folder.exists())]
     log.mkdir(parents=True, mode=0o700)
     descriptor = os.open(log / FIRST, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(first_commit(columns, now=now, properties=properties))
         file.flush()
         os.fsync(file.fileno())
-    for folder in (log, at, at.parent):
+    for folder in (log, *(folder.parent for folder in made)):
         _sync(folder)
 
 

@@ -159,9 +159,11 @@ def claim(ctx: Ctx, path: Path, right: Rule) -> None:
         raise AlreadyExists(f"'{places.url(path)}' overlaps a table or volume that is there already")
 
 
-def writable(ctx: Ctx, path: Path) -> bool:
-    """Whether the location that `path` lies in lets anybody write."""
-    return any(places.within(path, places.local(x.spec.url)) and not x.spec.read_only for x in _all(ctx))
+def require_writable(ctx: Ctx, obj: Obj[Any]) -> None:
+    """BadState if the external table or volume lies where nobody may write."""
+    path = places.local(obj.spec.storage_location)
+    if not any(places.within(path, places.local(x.spec.url)) and not x.spec.read_only for x in _all(ctx)):
+        raise BadState(f"{obj.kind} '{obj.full_name}' lies in a read-only external location")
 
 
 def occupants(ctx: Ctx, path: Path) -> list[str]:

@@ -23,6 +23,7 @@ from lakewright.catalog.people import People
 from lakewright.catalog.reach import Mainly
 from lakewright.catalog.schemas import EXTERNAL_USE, REACH, SCHEMA, Schema
 from lakewright.catalog.schemas import SEE as SEE_SCHEMA
+from lakewright.engines import delta as engine
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import BadState, Invalid, NotFound, NotSupported
@@ -72,6 +73,9 @@ WRITE = REACH & MODIFY
 ADMINISTER = REACH & MANAGE
 SEE = Mainly(REACH & Mainly(SELECT, MODIFY | MANAGE), BROWSING)
 """What knowing of a table needs."""
+
+DELTA_PROPERTIES = frozenset({"delta.appendOnly", "delta.logRetentionDuration", "delta.deletedFileRetentionDuration"})
+"""Those that hold here. Others would be written into the log and obeyed by nobody."""
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog")
 BY_NAME = TABLE.at("{full_name}")
@@ -190,6 +194,8 @@ def exists(ctx: Ctx, metastore: Obj[Root], ask: Named) -> Reply:
 @api("PATCH", "/tables/{full_name}", audit="updateTable", on=BY_NAME, needs=ADMINISTER)
 def update(ctx: Ctx, table: Obj[Table], ask: UpdateTable) -> Reply:
     changed = {k: v for k in ("comment", "properties") if (v := getattr(ask, k)) is not None}
+    if ask.properties is not None and _of_delta(ask.properties) != _of_delta(table.spec.properties):
+        raise NotSupported("updateTable does not change delta.* properties; ALTER TABLE … SET TBLPROPERTIES does")
     if changed:
         table = objects.update(ctx, table, **changed)
     if ask.new_name is not None and (name := names.checked(ask.new_name, "new_name")) != table.name:
@@ -220,6 +226,28 @@ alter = Api("unityCatalog", "/api/2.1/lakewright/tables/{full_name}")
 def set_columns(ctx: Ctx, table: Obj[Table], ask: SetColumns) -> Reply:
     """The columns as the last commit to the table's log left them: ALTER TABLE, schema evolution, replacement."""
     return shown(ctx, evolve(ctx, table, made(ask.columns)))
+
+
+class SetProperties(Named):
+    properties: dict[str, str]
+
+
+@alter("PUT", "/properties", audit="setTableProperties", on=BY_NAME, needs=ADMINISTER, runs=OUTSIDE)
+def set_properties(ctx: Ctx, table: Obj[Table], ask: SetProperties) -> Reply:
+    """ALTER TABLE … SET TBLPROPERTIES: what `delta.` says goes into the log first, for every engine to obey."""
+    if for_delta := _of_delta(ask.properties):
+        _accept_properties(for_delta)
+        if not table.spec.storage_location:
+            raise Invalid(f"'{table.full_name}' is a view: it has no {', '.join(sorted(for_delta))}")
+        ctx.snapshot(lambda ctx: require_files_writable(ctx, table))
+        engine.set_properties(places.local(table.spec.storage_location), for_delta)
+
+    def add(ctx: Ctx) -> Reply:
+        now = objects.again(ctx, table)
+        require(ctx, ADMINISTER, now)
+        return shown(ctx, objects.update(ctx, now, properties={**now.spec.properties, **ask.properties}))
+
+    return ctx.transact(add)
 
 
 class ReplaceView(Named):
@@ -271,17 +299,20 @@ class DeleteConstraint(Named):
 def add_constraint(ctx: Ctx, table: Obj[Table], ask: CreateConstraint) -> Reply:
     """A primary key says which rows are about the same thing (feature lookups rely on it); it is not checked on write."""
     key = ask.constraint.primary_key_constraint
+    if key.rely:
+        raise NotSupported("createTableConstraint does not support the field 'rely'", field="rely")
+    if not key.child_columns:
+        raise Invalid("a primary key has columns")
     if table.spec.primary_key:
         raise BadState(f"table '{table.full_name}' has a primary key")
     if len(key.timeseries_columns) > 1:
         raise Invalid("a primary key has at most one timeseries column")
-    for column in (*key.child_columns, *key.timeseries_columns):
-        _column(table.spec, column)
-    objects.update(
-        ctx, table, primary_key=key.child_columns, primary_key_name=key.name,
-        timeseries=next(iter(key.timeseries_columns), None),
-    )  # fmt: skip
-    return {"primary_key_constraint": key.model_dump()}
+    columns = [_column(table.spec, name).name for name in key.child_columns]
+    times = [_column(table.spec, name).name for name in key.timeseries_columns]
+    table = objects.update(
+        ctx, table, primary_key=columns, primary_key_name=key.name, timeseries=next(iter(times), None)
+    )
+    return {"primary_key_constraint": _key(table.spec)}
 
 
 @api("DELETE", "/constraints/{full_name}", audit="deleteTableConstraint", on=BY_NAME, needs=ADMINISTER)
@@ -312,12 +343,13 @@ def credentials(ctx: Ctx, table: Obj[Table], ask: TableCredentials) -> Reply:
 
     That is also why a table whose rows or values differ by reader is never handed out this way.
     """
-    if ask.operation == "READ_WRITE":
-        require(ctx, WRITE, table)
     if table.spec.protected:
         raise locations.withheld(table.full_name)
     if table.spec.storage_location is None:
         raise Invalid(f"'{table.full_name}' is a view: it has no files")
+    if ask.operation == "READ_WRITE":
+        require(ctx, WRITE, table)
+        require_files_writable(ctx, table)
     return {"url": table.spec.storage_location, "expiration_time": ctx.now() + LASTS_MS}
 
 
@@ -331,8 +363,18 @@ def _accept(ask: CreateTable) -> None:
         raise NotSupported(f"createTable does not support data_source_format {ask.data_source_format}")
     if ask.table_type != "VIEW" and ask.view_definition is not None:
         raise Invalid("view_definition belongs to a VIEW")
+    _accept_properties(ask.properties or {})
     if any(c.mask for c in ask.columns):
         raise NotSupported("createTable does not support the field 'columns.mask'; set the mask afterwards")
+
+
+def _accept_properties(given: dict[str, str]) -> None:
+    if unknown := sorted(set(_of_delta(given)) - DELTA_PROPERTIES):
+        raise NotSupported(f"tables do not support the property {', '.join(unknown)}", field="properties")
+
+
+def _of_delta(properties: dict[str, str]) -> dict[str, str]:
+    return {k: v for k, v in properties.items() if k.startswith("delta.")}
 
 
 def _view(ask: CreateTable) -> Table:
@@ -391,6 +433,12 @@ def _external_columns(path: Path, ask: CreateTable) -> list[Column]:
     if asked and [(c.name, c.type_text) for c in asked] != [(c.name, c.type_text) for c in there]:
         raise Invalid("columns differ from those of the Delta table at storage_location")
     return there
+
+
+def require_files_writable(ctx: Ctx, table: Obj[Table]) -> None:
+    """Whoever may change the table, its place must allow it too."""
+    if table.spec.table_type == "EXTERNAL":
+        locations.require_writable(ctx, table)
 
 
 def _add(ctx: Ctx, schema: Obj[Schema], name: str, spec: Table, table_id: str | None = None) -> Reply:

@@ -127,6 +127,8 @@ def credentials(ctx: Ctx, volume: Obj[Volume], ask: VolumeCredentials) -> Reply:
     """The place and no secret: local files need no key beyond being on this machine."""
     if ask.operation == "WRITE_VOLUME":
         require(ctx, WRITE, volume)
+        if volume.spec.volume_type == "EXTERNAL":
+            locations.require_writable(ctx, volume)
     return {"url": volume.spec.storage_location, "expiration_time": ctx.now() + 3_600_000}
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LEVELS = {"catalog": 1, "schema": 2, "database": 2, "metastore": 0, "share": 1}
 KINDS = {"view": "table", "database": "schema", "model": "registered_model"}
-DELTA_PROPERTIES = frozenset({"delta.appendOnly", "delta.logRetentionDuration", "delta.deletedFileRetentionDuration"})
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -204,14 +203,7 @@ def _refused(desk: Desk, name: str) -> Obj[Table]:
 
 def _set_properties(desk: Desk, given: Given) -> Result:
     name = desk.full_name(given.name())
-    added = _pairs(given.raw("pairs"))
-    table = desk.ctx.snapshot(lambda c: Caller(c, c).found(TABLE, name, tables.ADMINISTER))
-    for_delta = {k: v for k, v in added.items() if k.startswith("delta.")}
-    if unknown := set(for_delta) - DELTA_PROPERTIES:
-        raise NotSupported(f"Setting {', '.join(sorted(unknown))} is not supported")
-    if for_delta:
-        delta.set_properties(relation_of(table).location, for_delta)
-    desk.ctx.call(tables.update, full_name=name, properties={**table.spec.properties, **added})
+    desk.ctx.call(tables.set_properties, full_name=name, properties=_pairs(given.raw("pairs")))
     return done()
 
 

@@ -9,11 +9,13 @@ grants hold on every path.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lakewright.catalog import names, tables
+from lakewright.catalog.delta import create as begin_log
 from lakewright.catalog.tables import TABLE, WRITE, Table
 from lakewright.engines import delta, duckdb
 from lakewright.kernel import objects
@@ -191,6 +193,7 @@ def writable(ctx: Ctx, full_name: str, *, overwrite: bool) -> Obj[Table] | None:
     table = caller.found(TABLE, full_name, WRITE)
     if table.spec.table_type == "VIEW" or not table.spec.storage_location:
         raise Invalid(f"[EXPECT_TABLE_NOT_VIEW] '{full_name}' is a view: it holds no rows of its own")
+    tables.require_files_writable(ctx, table)
     if overwrite and limited(caller, table):
         raise Denied(
             f"{ctx.principal.name} does not see all rows and values of '{full_name}' and so cannot replace them"
@@ -225,6 +228,10 @@ def put(
 ) -> int:
     """Rows into a table whose writing was allowed. `keep_columns`: replacing rows does not replace columns."""
     location = relation_of(table).location
+    if table.spec.table_type == "EXTERNAL" and table.spec.columns and not delta.exists(location):
+        # It may be registered before anything lies at its place; its first rows find a log there.
+        with suppress(FileExistsError):
+            begin_log(Path(location), table.spec.columns, now=ctx.now(), properties=table.spec.properties)
     there = delta.arrow_schema(location)
     known = {n.lower(): n for n in there.names}
     new = [n for n in reader.schema.names if n.lower() not in known]

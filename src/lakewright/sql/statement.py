@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lakewright.catalog import names
-from lakewright.catalog.tables import TABLE, WRITE
+from lakewright.catalog.tables import TABLE, WRITE, require_files_writable
 from lakewright.engines import duckdb
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Denied, Invalid, NotSupported
@@ -84,6 +84,7 @@ def change(desk: Desk, tree: exp.Update | exp.Delete | exp.Merge | exp.TruncateT
         found = caller.found(TABLE, name, WRITE)
         if found.spec.table_type == "VIEW":
             raise Invalid(f"[EXPECT_TABLE_NOT_VIEW] '{name}' is a view: it holds no rows of its own")
+        require_files_writable(ctx, found)
         around = changes.Surroundings(
             caller, desk.catalog, desk.schema, desk.parameters, governed.spill(desk.ctx), ctx.principal.name, desk.limits,
             desk.running,

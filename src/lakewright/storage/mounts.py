@@ -12,7 +12,7 @@ from lakewright.catalog import locations, places, volumes
 from lakewright.catalog.volumes import VOLUME, Volume
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import BadState, Denied, NotFound
+from lakewright.kernel.faults import Denied, NotFound
 from lakewright.kernel.kinds import Kind, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.roots import ACCOUNT
@@ -124,8 +124,8 @@ def place(ctx: Ctx, target: Obj[Any], path: str, access: Access) -> Place:
 def in_volume(ctx: Ctx, volume: Obj[Volume], below: list[str], access: Access) -> Place:
     root = places.local(volume.spec.storage_location)
     if volume.spec.volume_type == "EXTERNAL":
-        if access != "read" and not locations.writable(ctx, root):
-            raise BadState(f"volume '{volume.full_name}' lies in a read-only external location")
+        if access != "read":
+            locations.require_writable(ctx, volume)
     elif access == "write":
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Place(root, below)
