@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 from databricks.sdk.errors import PermissionDenied
-from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
+from databricks.sdk.service.serving import (
+    AutoCaptureConfigInput,
+    EndpointCoreConfigInput,
+    ServedEntityInput,
+    ServingEndpointAccessControlRequest,
+    ServingEndpointPermissionLevel,
+)
 
 from lakewright.kernel.faults import Denied
 from lakewright.serving.request_log import RequestLog
@@ -44,6 +50,33 @@ def test_who_may_not_execute_a_model_may_not_serve_it_and_learns_nothing_of_it(w
     for version in (1, 99):
         with pytest.raises(PermissionDenied, match="EXECUTE on registered_model"):
             create(world.eve, version)
+
+
+def test_who_manages_an_endpoint_does_not_point_its_owners_hand_elsewhere(world):
+    version = world.champion()
+    create(world.trainer, version)
+    world.people.admin.client.schemas.create("hr", "main")
+    world.grant("CATALOG", "main", world.eve, "USE_CATALOG")
+    world.grant("SCHEMA", "main.ml", world.eve, "USE_SCHEMA", "EXECUTE")
+    world.grant("SCHEMA", "main.hr", world.trainer, "USE_SCHEMA", "CREATE_TABLE")
+    endpoint = world.trainer.client.serving_endpoints.get("late")
+    manage = ServingEndpointAccessControlRequest(
+        user_name=world.eve.name, permission_level=ServingEndpointPermissionLevel.CAN_MANAGE
+    )
+    world.trainer.client.serving_endpoints.update_permissions(endpoint.id, access_control_list=[manage])
+    entities = [ServedEntityInput(entity_name=MODEL, entity_version=str(version))]
+    elsewhere = {"catalog_name": "main", "schema_name": "hr", "table_name_prefix": "salaries"}
+
+    def configure(person, **capture):
+        auto = AutoCaptureConfigInput(**capture) if capture else None
+        return person.client.serving_endpoints.update_config_and_wait(
+            "late", served_entities=entities, auto_capture_config=auto
+        )
+
+    with pytest.raises(PermissionDenied, match=r"neither write to table 'main\.hr\.salaries_payload' nor make it"):
+        configure(world.eve, **elsewhere)
+    assert configure(world.eve).config.auto_capture_config.schema_name == "ml"
+    assert configure(world.trainer, **elsewhere).config.auto_capture_config.schema_name == "hr"
 
 
 def logged(world, table):

@@ -17,10 +17,10 @@ from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Unavailable
 from lakewright.kernel.platform import Platform
 from lakewright.kernel.rules import Verdict
+from lakewright.serving.endpoints import Ledger
 from lakewright.serving.fleet import free_port
 from lakewright.serving.model_client import Address
 from lakewright.serving.releases import Files, Releases
-from lakewright.serving.request_log import Ledger
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 from lakewright.app import build, serve
 from lakewright.kernel.config import Settings
 from lakewright.kernel.socket import Server
+from lakewright.serving.endpoints import Ledger
 from lakewright.serving.releases import Releases
-from lakewright.serving.request_log import Ledger
 
 from .conftest import Folder, Shelf
 

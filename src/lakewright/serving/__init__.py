@@ -2,10 +2,10 @@
 
 from lakewright.kernel.platform import Platform
 from lakewright.serving import endpoints, fleet, gateway, request_log
+from lakewright.serving.endpoints import Ledger
 from lakewright.serving.ledger import Governed
 from lakewright.serving.registry import Registry
 from lakewright.serving.releases import Releases
-from lakewright.serving.request_log import Ledger
 
 __all__ = ["endpoints", "fleet", "gateway", "install", "request_log"]
 

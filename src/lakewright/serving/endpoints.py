@@ -5,10 +5,11 @@ until every model in it is warm; only then does it take the traffic over, and if
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from lakewright.catalog import definers
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import BadState, Denied, Invalid, NotFound, NotSupported
@@ -17,6 +18,7 @@ from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Nothing, Reply
 from lakewright.kernel.roots import IN_WORKSPACE, WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE, PER_ROW
+from lakewright.serving import scored
 from lakewright.serving.releases import Releases
 
 Size = Literal["Small", "Medium", "Large"]
@@ -79,7 +81,25 @@ class Endpoint(BaseModel):
     """How many configurations it has had."""
 
 
+@runtime_checkable
+class Ledger(Protocol):
+    """The governed tables, as far as endpoints need them. Each append commits wholly or not at all."""
+
+    def check(self, ctx: Ctx, table: str) -> None:
+        """Refused if the caller may neither append to the table nor make it."""
+        ...
+
+    def append(self, ctx: Ctx, table: str, rows: Any) -> None:
+        """A pyarrow Table."""
+        ...
+
+    def known(self, ctx: Ctx, table: str, ids: set[str], since_ms: int) -> set[str]:
+        """Which of these request ids the table has. Empty where there is no such table."""
+        ...
+
+
 ENDPOINT = Kind("serving_endpoint", example=Endpoint(), under=WORKSPACE, also_called=("serving-endpoints",))
+ENDPOINT.before_transfer = definers.check_transfer  # requests are written as the owner
 CAN_VIEW, CAN_QUERY, CAN_MANAGE = ENDPOINT.levels("CAN_VIEW", "CAN_QUERY", "CAN_MANAGE")
 CHANGED = "serving_endpoint"
 
@@ -239,6 +259,7 @@ def _declare(ctx: Ctx, endpoint: Obj[Endpoint], wanted: Wanted) -> Obj[Endpoint]
     config = configured(ctx, endpoint, wanted, number)
     for entity in config.entities:
         check_servable(ctx, entity)
+    _check_capture(ctx, endpoint, config.capture)
     changed = objects.update(ctx, endpoint, pending=config, failed=None, failure="", versions=number)
     ctx.emit(CHANGED, endpoint.id, {"name": endpoint.name, "config_version": number})
     return changed
@@ -302,6 +323,15 @@ def _capture(endpoint: Obj[Endpoint], entities: list[Entity], asked: AutoCapture
         catalog_name=asked.catalog_name or catalog, schema_name=asked.schema_name or schema,
         table_name_prefix=asked.table_name_prefix or endpoint.name.replace("-", "_").lower(), enabled=asked.enabled,
     )  # fmt: skip
+
+
+def _check_capture(ctx: Ctx, endpoint: Obj[Endpoint], capture: Capture) -> None:
+    """Requests are written as the endpoint's owner: whoever else manages it does not point the owner's hand elsewhere."""
+    current = endpoint.spec.config.capture if endpoint.spec.config else None
+    if capture == current or not capture.enabled or endpoint.owner in ctx.principal.ids:
+        return
+    for table in (capture.table, scored.table_of(capture.table)):
+        ctx.the(Ledger).check(ctx, table)
 
 
 def served(endpoint: Obj[Endpoint], name: str) -> Entity:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import orjson
@@ -22,10 +22,10 @@ import orjson
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.controllers import controller
-from lakewright.kernel.faults import Fault
+from lakewright.kernel.faults import Fault, Unavailable
 from lakewright.kernel.objects import Obj
 from lakewright.serving import scored
-from lakewright.serving.endpoints import ENDPOINT, Endpoint
+from lakewright.serving.endpoints import ENDPOINT, Endpoint, Ledger
 from lakewright.serving.releases import Releases
 
 if TYPE_CHECKING:
@@ -54,17 +54,6 @@ class Call:
     model_version: str
 
 
-@runtime_checkable
-class Ledger(Protocol):
-    """The governed tables, as far as the log needs them. Each call commits wholly or not at all."""
-
-    def append(self, ctx: Ctx, table: str, rows: Table) -> None: ...
-
-    def known(self, ctx: Ctx, table: str, ids: set[str], since_ms: int) -> set[str]:
-        """Which of these request ids the table has. Empty where there is no such table."""
-        ...
-
-
 class RequestLog:
     def __init__(self, platform: "Platform") -> None:
         self._platform = platform
@@ -83,7 +72,10 @@ class RequestLog:
             segment = self._open.get(endpoint.id)
             if segment is None:
                 segment = self._open[endpoint.id] = _Segment(self._home / endpoint.id)
-            segment.append(line)
+            if not segment.append(line):  # a full disk, say: what is half a line ends its segment
+                del self._open[endpoint.id]
+                segment.seal()
+                raise Unavailable("the call could not be written down")
         self._unsynced.set()
 
     def flush(self) -> None:
@@ -174,8 +166,9 @@ class _Segment:
         self._guard = threading.Lock()
         self._is_open = True
 
-    def append(self, line: bytes) -> None:
-        os.write(self._file, line)
+    def append(self, line: bytes) -> bool:
+        """Whether all of it was written."""
+        return os.write(self._file, line) == len(line)
 
     def sync(self) -> None:
         with self._guard:

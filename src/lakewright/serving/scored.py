@@ -5,6 +5,7 @@ model's signature says which, and with which types.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
@@ -19,7 +20,11 @@ from lakewright.engines.model_process.payload import MISSING, Refused
 Call = Mapping[str, Any]
 Columns = tuple[tuple[str, str], ...]
 Typed = Callable[[Any], Any]
+Rows = list[dict[str, Any]]
+UNFIT = (TypeError, ValueError, OverflowError)
+"""What Python and Arrow (ArrowInvalid is a ValueError, ArrowTypeError a TypeError) raise for a cell of a wrong type."""
 
+log = logging.getLogger(__name__)
 OWN = ("databricks_request_id", "row", "timestamp_ms", "scored_at", "model_id", "prediction", "prediction_json")
 
 
@@ -28,22 +33,38 @@ def table_of(payload_table: str) -> str:
 
 
 def as_arrow(calls: Iterable[Call], columns_of: Callable[[str, int], Columns]) -> Any:
-    """The rows of all calls that were answered, or None. Models differ in their columns; a missing one is null."""
-    rows: list[dict[str, Any]] = []
+    """The rows of all calls that were answered, or None. Models differ in their columns; a missing one is null.
+
+    A call whose cells no column can hold is in the payload table only: it must not keep the others out.
+    """
+    groups: list[Rows] = []
     types: dict[str, str] = {}
     for call in calls:
         columns = columns_of(str(call["model_name"]), int(call["model_version"]))
         if call["status_code"] == 200 and columns:
             types |= {_named(name): kind for name, kind in columns}
-            rows += _rows(call, columns)
-    return _table(rows, types) if rows else None
+            groups.append(_rows(call, columns))
+    try:
+        return _table([row for rows in groups for row in rows], types)
+    except UNFIT:
+        return _table([row for rows in groups if _fits(rows, types) for row in rows], types)
 
 
-def _rows(call: Call, columns: Columns) -> list[dict[str, Any]]:
+def _fits(rows: Rows, types: Mapping[str, str]) -> bool:
+    try:
+        _table(rows, types)
+    except UNFIT as error:
+        log.warning("call %s is not in the table of scored rows: %s", rows[0]["databricks_request_id"], error)
+        return False
+    return True
+
+
+def _rows(call: Call, columns: Columns) -> Rows:
     try:
         sent = payload.read(str(call["request"]).encode(), [name for name, _ in columns])
         answers = json.loads(call["response"])["predictions"]
-    except (Refused, ValueError, KeyError):
+        cells = {_named(name): _converted(sent.columns.get(name), kind) for name, kind in columns}
+    except (Refused, KeyError, *UNFIT):
         return []
     if not isinstance(answers, list) or len(cast(list[Any], answers)) != sent.count:
         return []
@@ -53,7 +74,6 @@ def _rows(call: Call, columns: Columns) -> list[dict[str, Any]]:
         "scored_at": int(call["timestamp_ms"]) * 1000,
         "model_id": f"{call['model_name']}/{call['model_version']}",
     }
-    cells = {_named(name): _converted(sent.columns.get(name), kind) for name, kind in columns}
     return [
         own
         | {"row": at}
@@ -91,7 +111,9 @@ _TYPED: dict[str, Typed] = {
 }  # fmt: skip
 
 
-def _table(rows: list[dict[str, Any]], types: Mapping[str, str]) -> Any:
+def _table(rows: Rows, types: Mapping[str, str]) -> Any:
+    if not rows:
+        return None
     pa: Any = import_module("pyarrow")
     arrow = {
         "double": pa.float64(), "float": pa.float64(), "long": pa.int64(), "integer": pa.int32(), "boolean": pa.bool_(),

@@ -4,6 +4,7 @@ Volumes answer for `/Volumes/<catalog>/<schema>/<volume>/…`. Others (a run's a
 a resolver under a prefix of their own; it decides who may do what there, and where in the data directory that is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -51,7 +52,7 @@ class AtPath(Target[Any]):
 
     access: Access = "read"
 
-    def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
+    def of(self, fields: Mapping[str, Any]) -> tuple[Kind[Any], str]:
         names = paths.names(str(fields["path"]))
         absolute = "/" + "/".join(names)
         if mounted(absolute):

@@ -1,5 +1,6 @@
 """Folders, notebooks and files of a workspace: one tree by path, where rights on a folder hold for what is in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ def _is_name(name: str) -> bool:
 class AtPath(Target[Any]):
     """What is at the request's path; the root of the workspace for `/`."""
 
-    def of(self, fields: dict[str, Any]) -> tuple[Kind[Any], str]:
+    def of(self, fields: Mapping[str, Any]) -> tuple[Kind[Any], str]:
         path = plain(str(fields["path"]))
         return (ITEM, path) if path else (WORKSPACE, "")
 
