@@ -266,6 +266,13 @@ def test_an_invalid_filter_hides_everything(catalog: Catalog, body: str) -> None
         Person(catalog, "olga").ask("SELECT * FROM badly")
 
 
+def test_a_version_far_in_the_future_is_refused_at_once(catalog: Catalog, ann: Person) -> None:
+    """The log is not counted up to it: at 30 million versions a second that would take a year."""
+    for version in (2, 10**15):
+        with pytest.raises(Fault, match="no version"):
+            ann.rows(f"SELECT count(*) FROM dept VERSION AS OF {version}")
+
+
 def test_time_travel_keeps_todays_filter(catalog: Catalog, ann: Person) -> None:
     delta.write(catalog.relations["m.s.dept"].location, DEPT)
     assert ann.rows("SELECT count(*) FROM dept VERSION AS OF 1") == [(2,)]

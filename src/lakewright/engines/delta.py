@@ -147,6 +147,8 @@ def _table(location: str | Path, version: int | dt.datetime | None) -> DeltaTabl
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
+    if isinstance(version, int) and (version < 0 or -1 < _newest(location) < version):
+        raise Invalid(f"The table has no version {version}")
     try:
         table = DeltaTable(str(location), version=version if isinstance(version, int) else None)
         if isinstance(version, dt.datetime):
@@ -158,6 +160,16 @@ def _table(location: str | Path, version: int | dt.datetime | None) -> DeltaTabl
         if version is not None:
             raise Invalid(f"The table has no version {version}") from e
         raise BadState("The Delta log of this table cannot be read") from e
+
+
+def _newest(location: str | Path) -> int:
+    """The highest version in the log; -1 without one. The reader of logs would count up to whatever it is asked for,
+    in time that grows with the number."""
+    try:
+        names = os.listdir(Path(location) / "_delta_log")
+    except OSError:
+        return -1
+    return max((int(name[:20]) for name in names if name[:20].isdecimal()), default=-1)
 
 
 def _files(table: DeltaTable, root: Path) -> tuple[tuple[DataFile, ...], dict[str, list[Any]]]:

@@ -323,7 +323,7 @@ class Call:
         turn.entries.append(entry)
         try:
             ctx = self._decide(turn.tx, entry, turn=turn)
-            return self.operation.run(ctx, self._target, self._ask)
+            return _answered(entry, self.operation.run(ctx, self._target, self._ask))
         except BaseException as error:
             _note(entry, error)
             raise
@@ -337,7 +337,7 @@ class Call:
         self._entry = self._new_entry()
         try:
             ctx = self._decide(tx, self._entry, snapshot_tx=tx)
-            return self.operation.run(ctx, self._target, self._ask)
+            return _answered(self._entry, self.operation.run(ctx, self._target, self._ask))
         except Exception as error:
             _note(self._entry, error)
             return Failed(error)
@@ -354,7 +354,7 @@ class Call:
 
     async def on_loop(self) -> Any:
         try:
-            return await self.operation.run(self._ctx, self._target, self._ask)
+            return _answered(self._entry, await self.operation.run(self._ctx, self._target, self._ask))
         except Exception as error:
             _note(self._entry, error)
             return Failed(error)
@@ -384,7 +384,7 @@ class Call:
 
     def outside(self) -> Any:
         try:
-            return self.operation.run(self._ctx, self._target, self._ask)
+            return _answered(self._entry, self.operation.run(self._ctx, self._target, self._ask))
         except Exception as raised:
             error = honest(raised)
             _note(self._entry, error)
@@ -419,6 +419,13 @@ class Failed:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+
+
+def _answered(entry: Entry, answer: Any) -> Any:
+    """The answer, its status on record when it is not the usual 200."""
+    if not isinstance(answer, dict):
+        entry.status = getattr(answer, "status", 200)
+    return answer  # pyright: ignore[reportUnknownVariableType]
 
 
 def _or_raise(result: Any) -> Any:
