@@ -7,7 +7,7 @@ from string import Template
 import httpx
 import pytest
 from actors import Person
-from databricks.sdk.errors import Unauthenticated
+from databricks.sdk.errors import BadRequest, PermissionDenied, Unauthenticated
 from databricks.sdk.service.iam import Patch, PatchOp
 
 HERE = Path(__file__).parent / "provisioning"
@@ -81,10 +81,21 @@ def test_an_identity_provider_gets_a_principal_and_a_token_of_its_own(people):
     w = people.admin.client
     robot = w.service_principals.create(display_name="okta")
     w.groups.patch("admins", operations=[Patch(op=PatchOp.ADD, path="members", value=[{"value": robot.id}])])
-    token = w.token_management.create_obo_token(application_id=robot.application_id, lifetime_seconds=90 * 24 * 3600)
+    token = w.token_management.create_obo_token(
+        application_id=robot.application_id, lifetime_seconds=90 * 24 * 3600, scopes=["scim"]
+    )
     as_okta = Person(robot.id, "okta", token.token_value, people.url)
     made = as_okta.do("POST", "/api/2.0/preview/scim/v2/Users", userName="bob@example.com")
     who = people.platform.snapshot(
         lambda ctx: ctx.tx.scalar("SELECT who FROM audit WHERE action = 'createUser' AND who_name <> 'system'")
     )
     assert (made["active"], who) == (True, robot.id)
+    with pytest.raises(PermissionDenied, match="limited to the scopes scim"):
+        as_okta.client.catalogs.create("taken")
+
+
+def test_nobody_gets_a_token_of_another_person(people):
+    people.person("bob@example.com")
+    for name in ("bob@example.com", "admins", "nobody"):
+        with pytest.raises(BadRequest, match="no service principal"):
+            people.admin.client.token_management.create_obo_token(application_id=name)

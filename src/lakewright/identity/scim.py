@@ -12,14 +12,13 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from lakewright.kernel import objects
+from lakewright.identity import accounts
 from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.dialects import scim
-from lakewright.kernel.faults import Fault, Invalid, NotFound
+from lakewright.kernel.faults import Fault, Invalid
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Api, Ask
-from lakewright.kernel.roots import ACCOUNT
 
 WORKSPACE = "/api/2.0/preview/scim/v2"
 ACCOUNTS = "/api/2.0/accounts/{account_id}/scim/v2"
@@ -205,8 +204,7 @@ def in_account(run: Callable[[Ctx, Obj[S], Any], R]) -> Callable[[Ctx, Obj[S], A
 
     @wraps(run)
     def checked(ctx: Ctx, target: Obj[S], ask: Any) -> R:
-        if ask.account_id and ask.account_id != objects.find(ctx, ACCOUNT, "").id:
-            raise NotFound(f"account '{ask.account_id}' does not exist")
+        accounts.check(ctx, ask.account_id)
         return run(ctx, target, ask)
 
     return checked

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lakewright.identity import credentials, minting, scopes
+from lakewright.identity import credentials, minting, principals, scopes
 from lakewright.kernel import grants, objects, policy
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import NotFound, NotSupported
+from lakewright.kernel.faults import Invalid, NotFound, NotSupported
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Nothing, Reply
@@ -100,9 +100,12 @@ def delete(ctx: Ctx, workspace: Obj[Root], ask: ById) -> Reply:
 
 @management("POST", "/on-behalf-of/tokens", audit="createOboToken", on=IN_WORKSPACE, needs=ADMIN)
 def create_on_behalf(ctx: Ctx, workspace: Obj[Root], ask: CreateOnBehalf) -> Reply:
-    """A token for a service principal."""
+    """A token for a service principal. Nobody gets one of a person's: who acts with it would be on record as them."""
+    machine = principals.find(ctx, "service_principal", ask.application_id)
+    if machine is None:
+        raise Invalid(f"there is no service principal with application id '{ask.application_id}'")
     made = minting.personal(
-        ctx, ctx.id_of(ask.application_id), comment=ask.comment, lifetime_seconds=ask.lifetime_seconds,
+        ctx, machine, comment=ask.comment, lifetime_seconds=ask.lifetime_seconds,
         scopes_asked=ask.scopes,
     )  # fmt: skip
     return _created(ctx, made)
