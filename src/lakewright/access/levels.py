@@ -17,6 +17,8 @@ from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
 from lakewright.kernel.rules import ADMIN, MANAGE, OWNER, require
 
 api = Api("iamPermissions", "/api/2.0/permissions/{object_type}/{object_id}")
+OLDER = "/api/2.0/permissions/sql/{object_type}/{object_id}"
+"""How older clients spell what belongs to SQL: `sql/warehouses`."""
 OBJECT: Target[Any] = Target("{object_id}", kind_named="{object_type}", is_id=True)
 
 OWNED = frozenset({"jobs", "pipelines", "warehouses"})
@@ -45,12 +47,15 @@ class Entries(OfObject):
     access_control_list: list[Entry] = Field(default_factory=list[Entry])
 
 
-@api("GET", audit="getPermissions", on=OBJECT, needs=MANAGE, runs=SNAPSHOT)
+@api("GET", audit="getPermissions", on=OBJECT, needs=MANAGE, also=(OLDER,), runs=SNAPSHOT)
 def get(ctx: Ctx, obj: Obj[Any], ask: OfObject) -> Reply:
     return shown(ctx, obj, ask.object_type)
 
 
-@api("GET", "/permissionLevels", audit="getPermissionLevels", on=OBJECT, needs=MANAGE, runs=SNAPSHOT)
+@api(
+    "GET", "/permissionLevels", audit="getPermissionLevels", on=OBJECT, needs=MANAGE, runs=SNAPSHOT,
+    also=(f"{OLDER}/permissionLevels",),
+)  # fmt: skip
 def get_levels(ctx: Ctx, obj: Obj[Any], ask: OfObject) -> Reply:
     kind = _leveled(obj)
     return {
@@ -61,14 +66,14 @@ def get_levels(ctx: Ctx, obj: Obj[Any], ask: OfObject) -> Reply:
     }
 
 
-@api("PATCH", audit="changePermissions", on=OBJECT, needs=MANAGE)
+@api("PATCH", audit="changePermissions", on=OBJECT, needs=MANAGE, also=(OLDER,))
 def update(ctx: Ctx, obj: Obj[Any], ask: Entries) -> Reply:
     """The principals named get the levels named; nobody else's are touched."""
     asked = _asked(ctx, _leveled(obj), ask.access_control_list)
     return shown(ctx, _give(ctx, obj, asked), ask.object_type)
 
 
-@api("PUT", audit="setPermissions", on=OBJECT, needs=MANAGE)
+@api("PUT", audit="setPermissions", on=OBJECT, needs=MANAGE, also=(OLDER,))
 def set_(ctx: Ctx, obj: Obj[Any], ask: Entries) -> Reply:
     """The levels named become all there are on the object itself; what folders above give remains."""
     kind = _leveled(obj)
@@ -111,6 +116,8 @@ def _hand_over(ctx: Ctx, obj: Obj[Any], principal: str) -> Obj[Any]:
     if obj.owner == principal:
         return obj
     require(ctx, OWNER | ADMIN, obj)
+    if ctx.tx.scalar("SELECT kind FROM principals WHERE id = ?", principal) == "group":
+        raise Invalid(f"a group cannot own a {obj.kind}: name one user or service principal with IS_OWNER")
     return objects.set_owner(ctx, obj, principal)
 
 
@@ -164,7 +171,7 @@ def shown(ctx: Ctx, obj: Obj[Any], called: str) -> Reply:
                 add(principal, right, None)
     strongest = levels[-2] if levels[-1] == "IS_OWNER" and len(levels) > 1 else levels[-1]
     for above_id, above_kind, _, held in grants.inherited(ctx, obj):
-        source = f"/{_plural(above_kind)}/{above_id if above_kind != 'workspace' else ''}"
+        source = f"/{_plural(above_kind)}/{above_id}" if above_kind != "workspace" else f"/{called}/"
         add(ctx.platform.policy.held(ctx.tx, above_id).owner, strongest, source)
         for principal, rights in held.items():
             for right in rights:
@@ -186,8 +193,6 @@ def _entry(ctx: Ctx, principal: str, permissions: list[dict[str, Any]]) -> dict[
 
 
 def _plural(kind: str) -> str:
-    if kind == "workspace":
-        return "directories"
     return next((n for n in (kind, *KINDS[kind].also_called) if n.endswith("s")), kind)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from lakewright.catalog.people import People
-from lakewright.catalog.schemas import REACH
+from lakewright.catalog.reach import At
+from lakewright.catalog.schemas import EXTERNAL_USE_SCHEMA, REACH
 from lakewright.kernel import grants, objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Invalid
@@ -16,12 +17,14 @@ from lakewright.kernel.kinds import KINDS, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
 from lakewright.kernel.roots import METASTORE, USERS
-from lakewright.kernel.rules import MANAGE
+from lakewright.kernel.rules import ADMIN, MANAGE, OWNER, require
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog")
 
 SECURABLE: Target[Any] = Target("{full_name}", kind_named="{securable_type}")
 ADMINISTER = REACH & MANAGE
+LETTING_OUT = At("catalog", 1, OWNER | ADMIN, "to own the catalog")
+"""Who may grant EXTERNAL_USE_SCHEMA. Managing is not enough: it lets data leave the governed paths."""
 
 Held = dict[str, list[str]]
 
@@ -68,9 +71,10 @@ def update(ctx: Ctx, securable: Obj[Any], ask: UpdateGrants) -> Reply:
     """Only what a change names is touched: two people granting on one object do not undo each other."""
     _governed(securable)
     for change in ask.changes:
-        grants.change(
-            ctx, securable, _named(ctx, change.principal), add=spelled(change.add), remove=spelled(change.remove)
-        )
+        add = spelled(change.add)
+        if EXTERNAL_USE_SCHEMA.name in add:
+            require(ctx, LETTING_OUT, securable)
+        grants.change(ctx, securable, _named(ctx, change.principal), add=add, remove=spelled(change.remove))
     if ask.omit_permissions_in_response:
         return {}
     return {"privilege_assignments": shown(ctx, grants.held(ctx, securable))}

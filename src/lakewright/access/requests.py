@@ -13,8 +13,10 @@ from pydantic import Field
 
 from lakewright.access import naming
 from lakewright.access.naming import Spelled
+from lakewright.access.privileges import LETTING_OUT
 from lakewright.access.privileges import spelled as privileges_spelled
 from lakewright.catalog.people import People
+from lakewright.catalog.schemas import EXTERNAL_USE_SCHEMA
 from lakewright.kernel import grants, objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import BadState, Denied, Invalid, NotFound, TooMany
@@ -22,7 +24,7 @@ from lakewright.kernel.kinds import KINDS, Kind, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Api, Ask, Reply
 from lakewright.kernel.roots import IN_WORKSPACE, METASTORE, WORKSPACE, Root
-from lakewright.kernel.rules import EVERYONE, PER_ROW, Condition, Rule, Verdict
+from lakewright.kernel.rules import EVERYONE, PER_ROW, Condition, Rule, Verdict, require
 from lakewright.kernel.store import Row
 
 api = Api("access", "/api/2.0/lakewright/access/requests")
@@ -165,7 +167,10 @@ def approve(ctx: Ctx, obj: Obj[Any], ask: Approve) -> Reply:
     if wanted is not None and given > wanted:
         raise Invalid(f"lasts_seconds: {wanted // 1000} were asked for; approve that or less")
     until = ctx.now() + int(given) if given is not None else None
-    grants.change(ctx, obj, str(row["principal"]), add=json.loads(row["rights"]), until=until)
+    rights = json.loads(row["rights"])
+    if EXTERNAL_USE_SCHEMA.name in rights:
+        require(ctx, LETTING_OUT, obj)
+    grants.change(ctx, obj, str(row["principal"]), add=rights, until=until)
     return _decided(ctx, ask, "approved", until)
 
 
