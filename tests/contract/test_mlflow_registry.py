@@ -7,6 +7,14 @@ import pytest
 
 MODEL = "main.ml.flights"
 
+
+@pytest.fixture
+def settings(settings: Any) -> Any:
+    """Everybody may make things in /Shared, as an installation may set it."""
+    settings.access.shared_folder = "CAN_MANAGE"
+    return settings
+
+
 TRAIN = """
 import pandas as pd
 from mlflow.models import infer_signature

@@ -32,6 +32,13 @@ Ready = Callable[..., Project]
 
 
 @pytest.fixture
+def settings(settings):
+    """Everybody may make things in /Shared, as an installation may set it."""
+    settings.access.shared_folder = "CAN_MANAGE"
+    return settings
+
+
+@pytest.fixture
 def ada(server, people) -> Client:
     """An engineer who may make schemas in one catalog."""
     person = people.person("ada@example.com", groups=["analysts"])

@@ -6,6 +6,7 @@
 import ipaddress
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -121,6 +122,12 @@ class ServingSettings(BaseModel):
 
 
 class AccessSettings(BaseModel):
+    home_folders: bool = Field(
+        default=True, description="Whether each new person and service principal gets a folder of their own."
+    )
+    shared_folder: Literal["", "CAN_READ", "CAN_RUN", "CAN_EDIT", "CAN_MANAGE"] = Field(
+        default="", description="What everybody holds on /Shared from the first start on; empty: nothing."
+    )
     request_days: float = Field(default=14, description="Days after which an undecided request for access lapses.")
 
 

@@ -174,7 +174,7 @@ def make_folders(ctx: Ctx, path: str, *, owner: str | None = None) -> Obj[Any]:
 
 def welcome(ctx: Ctx, principal_id: str, name: str) -> None:
     """A home of their own for each new person and service principal."""
-    if _is_name(name) and "/" not in name:
+    if ctx.settings.access.home_folders and _is_name(name) and "/" not in name:
         users = make_folders(ctx, "Users", owner=ADMINS)
         try:
             objects.create(ctx, ITEM, name, Item(object_type="DIRECTORY"), under=users, owner=principal_id)
@@ -190,9 +190,10 @@ def install(platform: Platform) -> None:
 
 
 def _plant(ctx: Ctx) -> None:
-    """What everybody shares; they may edit there, and manage what they make."""
+    """A folder for what is shared. What everybody may do there is a setting, and nothing unless it is set."""
     try:
         objects.find(ctx, ITEM, "Shared")
     except NotFound:
         shared = make_folders(ctx, "Shared", owner=ADMINS)
-        grants.change(ctx, shared, USERS, add=["CAN_MANAGE"])
+        if level := ctx.settings.access.shared_folder:
+            grants.change(ctx, shared, USERS, add=[level])

@@ -102,6 +102,8 @@ def make_people(story: Story, admin: Client) -> Figures:
 
     admin.call("POST", f"{UNITY}/catalogs", {"name": CATALOG, "comment": "Flights from New York, 2013"})
     grant(admin, "catalog", CATALOG, engineer.name, "USE_CATALOG", "CREATE_SCHEMA")
+    shared = admin.call("GET", "/api/2.0/workspace/get-status", path="/Shared")
+    allow(admin, "directories", str(shared["object_id"]), "CAN_MANAGE", user=engineer.name)
     for one in (runner.name, BOARD, ANALYSTS):
         grant(admin, "catalog", CATALOG, one, "USE_CATALOG")
     story.cast = Cast(admin, engineer, approver, analyst, runner)
