@@ -19,7 +19,7 @@ api = Api("access", "/api/2.0/lakewright/access")
 
 @dataclass(frozen=True)
 class Default:
-    """`who` holds `right` on `on` from the start. `setting` says where that is changed; none: it cannot be."""
+    """`who` holds `right` on `on` from the start. A `setting` changes that; an ordinary grant or revoke does too."""
 
     who: str
     right: str
@@ -40,6 +40,7 @@ DEFAULTS = (
         "each user and service principal", "OWNER", "/Users/<name>", "a place of their own, seen by nobody else",
         "LAKEWRIGHT_ACCESS__HOME_FOLDERS", lambda settings: "OWNER" if settings.access.home_folders else "",
     ),
+    Default("users", "CAN_USE", "authorization:/tokens", "one's own personal tokens: a way to sign in, not a right"),
     Default(
         "users", "", "/Shared", "nothing unless it is set before the first start",
         "LAKEWRIGHT_ACCESS__SHARED_FOLDER", lambda settings: settings.access.shared_folder,
