@@ -140,3 +140,26 @@ def test_the_audit_page_finds_a_refusal(site, window):
     window.go("/console/audit?what=createUser&refused=true")
     expect(window.page.get_by_role("cell", name="createUser").first).to_be_visible()
     expect(window.page.get_by_role("cell", name="403").first).to_be_visible()
+
+
+def test_the_access_page_explains_and_decides_requests(site, window):
+    admin = site.client()
+    admin.catalogs.create("lake")
+    asker = site.client(site.token_of("asker"))
+    asker.api_client.do("POST", "/api/2.0/lakewright/access/requests", body={
+        "object": "catalogs:/lake", "rights": ["USE_CATALOG"], "reason": "the yearly count",
+    })  # fmt: skip
+    window.sign_in()
+    name = asker.current_user.me().user_name
+    window.go(f"/console/access?principal={name}&object=catalogs:/lake&action=USE_CATALOG")
+    page = window.page
+    expect(page.get_by_text("Refused", exact=True)).to_be_visible()
+    expect(page.get_by_text("needs USE_CATALOG on catalog")).to_be_visible()
+    expect(page.get_by_text("the yearly count")).to_be_visible()
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("the yearly count")).to_have_count(0)
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_text("Allowed", exact=True)).to_be_visible()
+    expect(page.get_by_text(f"USE_CATALOG on catalogs:/lake by {name}")).to_be_visible()
+    page.get_by_role("button", name="Who can").click()
+    expect(page.get_by_role("cell", name=name, exact=True)).to_be_visible()

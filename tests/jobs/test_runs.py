@@ -78,6 +78,35 @@ def test_a_failed_task_tells_what_it_died_of_and_takes_what_waits_for_it(
     assert output.logs.startswith("before\n")
 
 
+def test_what_a_run_printed_is_for_who_may_manage_runs_and_each_reading_is_on_record(
+    served: Any, people: Any, shelf: Shelf
+) -> None:
+    alice, bob = people.person("alice").client, people.person("bob").client
+    shelf.write("/code/tell.py", "print('row 7: jane, 1979')\n")
+    made = alice.jobs.create(name="j", tasks=[python("tell", "/code/tell.py")])
+    run = ended(alice, alice.jobs.run_now(made.job_id).run_id)
+    task = run.tasks[0].run_id
+
+    def level(which: str) -> None:
+        entry = JobAccessControlRequest(user_name="bob", permission_level=JobPermissionLevel(which))
+        alice.jobs.update_permissions(str(made.job_id), access_control_list=[entry])
+
+    with pytest.raises(PermissionDenied):
+        bob.jobs.get_run_output(task)
+    level("CAN_VIEW")
+    seen = bob.jobs.get_run_output(task)
+    assert (seen.metadata.state.result_state.value, seen.logs) == ("SUCCESS", None)
+    assert seen.info == "What it printed is for CAN_MANAGE_RUN on job."
+    level("CAN_MANAGE_RUN")
+    assert bob.jobs.get_run_output(task).logs == "row 7: jane, 1979\n"
+    rows = served.platform.snapshot(
+        lambda ctx: ctx.tx.all(
+            "SELECT status FROM audit WHERE action = 'getRunOutput' AND who_name = 'bob' ORDER BY seq"
+        )
+    )
+    assert [row["status"] for row in rows] == [403, 200, 200]
+
+
 @pytest.fixture
 def alice(served: Any, people: Any) -> Any:
     return people.person("alice").client

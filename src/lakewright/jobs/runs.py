@@ -245,9 +245,9 @@ def cancel_all(ctx: Ctx, job: Obj[Job], ask: CancelAll) -> Reply:
     runs=OUTSIDE,
 )
 def get_output(ctx: Ctx, job: Obj[Job], ask: ById) -> Reply:
-    """What one attempt at a task printed, returned or died of."""
+    """What one attempt at a task returned or died of; what it printed, to who may manage runs: it may quote any data."""
 
-    def read(ctx: Ctx) -> tuple[TaskRun, Run, Reply]:
+    def read(ctx: Ctx) -> tuple[TaskRun, Run, Reply, bool]:
         task = rows.task(ctx.tx, ask.run_id)
         if task is None:
             raise Invalid(
@@ -255,14 +255,14 @@ def get_output(ctx: Ctx, job: Obj[Job], ask: ById) -> Reply:
             )
         run = rows.run(ctx.tx, task.job_run_id)
         assert run is not None
-        return task, run, showing.alone(ctx, task)
+        return task, run, showing.alone(ctx, task), bool(CAN_MANAGE_RUN.judge(ctx, job.id))
 
-    task, run, metadata = ctx.snapshot(read)
+    task, run, metadata, reads_logs = ctx.snapshot(read)
     shown: Reply = {"metadata": metadata, **json.loads(task.output)}
     if task.child_run_id:
         shown["run_job_output"] = {"run_id": task.child_run_id}
     if run.definition.task(task.task_key).spark_python_task:
-        shown |= ctx.the(Logs).read(task)
+        shown |= ctx.the(Logs).read(task) if reads_logs else {"info": f"What it printed is for {CAN_MANAGE_RUN}."}
     return shown
 
 

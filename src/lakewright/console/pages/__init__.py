@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from lakewright.kernel.platform import Platform
 
-PAGES = ("overview", "jobs", "runs", "catalog", "models", "endpoints", "audit")
+PAGES = ("overview", "jobs", "runs", "catalog", "models", "endpoints", "access", "audit")
 
 
 async def load(platform: Platform) -> ASGIApp:

@@ -38,6 +38,7 @@ NAVIGATION = (
     ("Catalog", "table_chart", "/catalog"),
     ("Models", "verified", "/models"),
     ("Endpoints", "bolt", "/endpoints"),
+    ("Access", "key", "/access"),
     ("Audit", "history", "/audit"),
 )
 
