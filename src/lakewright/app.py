@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lakewright import (
     access,
+    backup,
     catalog,
     identity,
     jobs,
@@ -39,6 +40,7 @@ CAPABILITIES = (
     models,
     serving,
     monitoring,
+    backup,
 )
 """Importing a capability declares its operations. Lower ones first: `install` may use what those provide."""
 

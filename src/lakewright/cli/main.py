@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakewright.cli import access, audit, bundle, defaults, gates, keys, review, statements, tokens, up
+from lakewright.cli import access, audit, backup, bundle, defaults, gates, keys, review, statements, tokens, up
 
 app = typer.Typer(
     name="lakewright",
@@ -17,9 +17,12 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("sql")(statements.sql)
+app.command("restore")(backup.restore)
+app.command("check")(backup.check)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(tokens.app, name="token")
 app.add_typer(audit.app, name="audit")
+app.add_typer(backup.app, name="backup")
 app.add_typer(keys.app, name="keys")
 app.add_typer(access.app, name="access")
 app.add_typer(review.app, name="review")

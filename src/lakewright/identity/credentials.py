@@ -102,6 +102,14 @@ def revoke_all(ctx: Ctx, principal_id: str) -> None:
     policy.bump(ctx.tx)
 
 
+def revoke_everything(ctx: Ctx) -> int:
+    """End every token, session, refresh token, client secret and sign-in under way, of everybody; how many there were."""
+    ended = ctx.tx.run("UPDATE tokens SET revoked_at = ? WHERE revoked_at IS NULL", ctx.now())
+    ctx.tx.run("DELETE FROM oauth_codes")
+    policy.bump(ctx.tx)
+    return ended
+
+
 def end_principal(ctx: Ctx, principal_id: str) -> None:
     """Delete a principal for good: its tokens end, its id never comes back, so its grants cannot revive."""
     revoke_all(ctx, principal_id)

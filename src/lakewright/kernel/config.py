@@ -182,6 +182,21 @@ class TokenSettings(BaseModel):
     )
 
 
+class BackupSettings(BaseModel):
+    directory: Path | None = Field(
+        default=None, description="Where the server keeps backups of itself, on another disk; empty: nowhere."
+    )
+    every_hours: float = Field(default=24, description="Hours between sets (database and files) in the directory.")
+    keep: int = Field(default=14, ge=1, description="Sets that are kept; older ones go.")
+    log: bool = Field(
+        default=True,
+        description="Copy SQLite's log as it is written too, so that any moment can be restored (lakewright[backup]).",
+    )
+    log_url: str = Field(default="", description="Where the log goes, s3://bucket/path; empty: into the directory.")
+    log_endpoint: str = Field(default="", description="The S3 endpoint of log_url, when it is not Amazon's.")
+    log_days: float = Field(default=7, description="Days back to which any moment can be restored from the log.")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEWRIGHT_", env_nested_delimiter="__", extra="forbid")
 
@@ -212,6 +227,7 @@ class Settings(BaseSettings):
     signin: SignInSettings = Field(default_factory=SignInSettings, description="How people sign in.")
     tokens: TokenSettings = Field(default_factory=TokenSettings, description="Tokens and their lifetimes.")
     models: ModelSettings = Field(default_factory=ModelSettings, description="Registered models.")
+    backup: BackupSettings = Field(default_factory=BackupSettings, description="Backups the server makes of itself.")
 
     @property
     def sqlite_path(self) -> Path:

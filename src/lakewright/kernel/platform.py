@@ -470,5 +470,6 @@ def _node(data_dir: Path) -> str:
     """This node's name: made once, kept, so that it finds its own unfinished work after a crash."""
     path = data_dir / "node"
     if not path.exists():
+        path.touch(mode=0o600)
         path.write_text(uuid4().hex)
     return path.read_text().strip()

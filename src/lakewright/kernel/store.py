@@ -5,6 +5,7 @@ the request path: it cost ten times the statement itself (see docs/decisions/000
 """
 
 import fcntl
+import os
 import queue
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
@@ -139,7 +140,7 @@ class SqliteStore(Store):
 
 def _sole_owner(path: Path) -> IO[str]:
     """Exactly one process writes a SQLite file; a second server on it is a mistake worth stopping."""
-    held = path.with_suffix(".lock").open("a")
+    held = os.fdopen(os.open(path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600), "a")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
