@@ -284,3 +284,12 @@ def test_values_have_limits(scim, people):
         scim(admin, "POST", "/Groups", {"displayName": "x", "members": [{"value": admin.id, "roles": "x"}]})[0] == 400
     )
     assert scim(admin, "GET", "/Users")[1]["totalResults"] == 1
+
+
+def test_random_payloads_are_answered_or_refused_and_break_nothing(platform):
+    """The short form of `make bench BENCH=provisioning`."""
+    from benchmarks import provisioning
+
+    outcome = provisioning.hostile(platform, seed=5, payloads=500)
+    assert not outcome.broken, "\n".join(outcome.broken)
+    assert outcome.answers["accepted"] > 50

@@ -164,7 +164,7 @@ def _without_members(payload: dict[str, Any]) -> tuple[dict[str, Any], list[str]
 
 def _body(group: Obj[Group], row: Row) -> dict[str, Any]:
     shown: dict[str, Any] = {"schemas": [SCHEMA], "id": group.id, "displayName": group.name}
-    if group.spec.external_id:
+    if group.spec.external_id is not None:
         shown["externalId"] = group.spec.external_id
     return shown
 

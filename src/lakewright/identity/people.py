@@ -163,7 +163,7 @@ def _body(user: Obj[User], row: Row) -> dict[str, Any]:
     }  # fmt: skip
     if row["display_name"] != user.name:  # which stands in where there is none
         shown.setdefault("displayName", row["display_name"])
-    if user.spec.external_id:
+    if user.spec.external_id is not None:
         shown["externalId"] = user.spec.external_id
     return shown
 

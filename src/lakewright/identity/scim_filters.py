@@ -189,10 +189,7 @@ class Sql(FilterVisitor[Condition]):
             if rows is None:
                 return Condition("FROM (SELECT NULL AS principal_id, NULL AS value) a WHERE 1 = 0")
             return Condition(f"FROM ({rows.sql}) a WHERE a.principal_id = o.id", rows.params)
-        return Condition(
-            "FROM (SELECT DISTINCT principal_id, entry FROM scim_values WHERE head = ?) e WHERE e.principal_id = o.id",
-            (head,),
-        )
+        return Condition("FROM scim_values e WHERE e.principal_id = o.id AND e.head = ?", (head,))
 
     def _part(self, name: str) -> Condition:
         """One part of the value being looked at."""

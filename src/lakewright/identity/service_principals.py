@@ -143,7 +143,7 @@ def _body(it: Obj[ServicePrincipal], row: Row) -> dict[str, Any]:
     }  # fmt: skip
     if row["display_name"] != it.name:  # which stands in where there is none
         shown["displayName"] = row["display_name"]
-    if it.spec.external_id:
+    if it.spec.external_id is not None:
         shown["externalId"] = it.spec.external_id
     return shown
 
