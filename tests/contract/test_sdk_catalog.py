@@ -114,6 +114,30 @@ def test_each_level_must_be_usable(people, main):
         bob.client.tables.delete("main.raw.flights")
 
 
+def test_what_one_may_only_browse_is_shown_to_who_asks_for_it(people, main):
+    flights(people)
+    function(people, "f", "true", [], "BOOLEAN")
+    main.volumes.create("main", "raw", "v", VolumeType.MANAGED)
+    bob = people.person("bob")
+    grant(people.admin, SecurableType.CATALOG, "main", "bob", P.BROWSE)
+    its = bob.client
+    lists = [
+        (its.catalogs.list, ()), (its.schemas.list, ("main",)), (its.tables.list, ("main", "raw")),
+        (its.functions.list, ("main", "raw")), (its.volumes.list, ("main", "raw")),
+    ]  # fmt: skip
+    assert [[o.name for o in each(*where)] for each, where in lists] == [[]] * 5
+    found = [[o.name for o in each(*where, include_browse=True)] for each, where in lists]
+    assert found == [["main"], ["raw"], ["flights"], ["f"], ["v"]]
+    reads = [
+        (its.catalogs.get, "main"), (its.schemas.get, "main.raw"), (its.tables.get, "main.raw.flights"),
+        (its.functions.get, "main.raw.f"), (its.volumes.read, "main.raw.v"),
+    ]  # fmt: skip
+    for read, name in reads:
+        assert read(name, include_browse=True).full_name == name
+        with pytest.raises(PermissionDenied):
+            read(name)
+
+
 def test_the_owner_of_a_table_needs_its_catalog_too(people, main):
     flights(people)
     bob = people.person("bob")

@@ -86,6 +86,13 @@ def test_a_result_becomes_a_table(spark: GovernedSession, small: Small, mode: st
     }
 
 
+def test_what_a_table_would_not_have_is_refused(spark: GovernedSession, small: Small) -> None:
+    frame = spark.table("main.air.flights")
+    with pytest.raises(NotImplementedError, match="partitionBy"):
+        frame.write.saveAsTable("main.air.late", partitionBy="origin")
+    assert "main.air.late" not in small.tables
+
+
 def test_a_table_that_exists_is_not_written_by_accident(spark: GovernedSession, small: Small) -> None:
     frame = spark.createDataFrame(pd.DataFrame({"code": ["LGA"], "city": ["Queens"]}))
     with pytest.raises(rest.Refused, match="exists"):

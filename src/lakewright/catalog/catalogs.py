@@ -32,7 +32,9 @@ IN_CATALOG = At("catalog", 1, USE_CATALOG | MANAGE, "USE_CATALOG on catalog")
 BROWSING = At("catalog", 1, BROWSE, "BROWSE on catalog")
 """Knowing what a catalog holds without touching it. Asked of the catalog: owning a table in it does not give it."""
 
-SEE = Mainly(USE_CATALOG, BROWSE | MANAGE)
+KNOW = Mainly(USE_CATALOG, MANAGE)
+"""Without BROWSE: what lists and reads show that do not say `include_browse`. Every kind below has the same two."""
+SEE = Mainly(KNOW, BROWSE)
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog/catalogs")
 BY_NAME = CATALOG.at("{name}")
@@ -81,13 +83,17 @@ def create(ctx: Ctx, metastore: Obj[Root], ask: CreateCatalog) -> Reply:
 
 @api("GET", audit="listCatalogs", on=IN_METASTORE, needs=PER_ROW)
 def list_(ctx: Ctx, metastore: Obj[Root], ask: Listing) -> Reply:
-    found, following = objects.page(ctx, CATALOG, SEE, size=ask.max_results, token=ask.page_token)
+    found, following = objects.page(
+        ctx, CATALOG, SEE if ask.include_browse else KNOW, size=ask.max_results, token=ask.page_token
+    )
     people = People(ctx)
     return {"catalogs": [show(ctx, c, people) for c in found], "next_page_token": following}
 
 
 @api("GET", "/{name}", audit="getCatalog", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get(ctx: Ctx, catalog: Obj[Catalog], ask: ReadCatalog) -> Reply:
+    if not ask.include_browse:
+        require(ctx, KNOW, catalog)
     return shown(ctx, catalog)
 
 

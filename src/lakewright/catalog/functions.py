@@ -18,6 +18,8 @@ from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
 from lakewright.kernel.rules import MANAGE, require
 
+Access = Literal["CONTAINS_SQL", "READS_SQL_DATA", "NO_SQL"]
+
 
 class FunctionParam(BaseModel):
     name: str
@@ -36,6 +38,7 @@ class Function(BaseModel):
     routine_body: Literal["SQL"] = "SQL"
     routine_definition: str
     is_deterministic: bool = True
+    sql_data_access: Access = "CONTAINS_SQL"
     comment: str | None = None
     properties: str | None = None
 
@@ -50,7 +53,8 @@ FUNCTION.before_transfer = definers.check_transfer
 
 USE = REACH & EXECUTE
 """What calling a function needs."""
-SEE = Mainly(REACH & Mainly(EXECUTE, MANAGE), BROWSING)
+KNOW = REACH & Mainly(EXECUTE, MANAGE)
+SEE = Mainly(KNOW, BROWSING)
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog/functions")
 BY_NAME = FUNCTION.at("{name}")
@@ -92,13 +96,13 @@ class FunctionInfo(Ask):
     routine_definition: str
     parameter_style: Literal["S"] = "S"
     is_deterministic: bool = True
-    sql_data_access: Literal["CONTAINS_SQL", "READS_SQL_DATA", "NO_SQL"] = "CONTAINS_SQL"
-    is_null_call: bool = False
+    sql_data_access: Access = "CONTAINS_SQL"
+    is_null_call: Literal[False] = False
     security_type: Literal["DEFINER"] = "DEFINER"
     specific_name: str | None = None
     comment: str | None = None
     properties: str | None = None
-    external_language: str | None = None
+    external_language: Literal["SQL"] | None = None
     routine_dependencies: Dependencies | None = None
     return_params: AskedParams | None = None
 
@@ -153,13 +157,17 @@ def create(ctx: Ctx, schema: Obj[Schema], ask: CreateFunction) -> Reply:
 
 @api("GET", audit="listFunctions", on=IN_SCHEMA, needs=SEE_SCHEMA, runs=SNAPSHOT)
 def list_(ctx: Ctx, schema: Obj[Schema], ask: Listing) -> Reply:
-    found, following = objects.page(ctx, FUNCTION, SEE, under=schema, size=ask.max_results, token=ask.page_token)
+    found, following = objects.page(
+        ctx, FUNCTION, SEE if ask.include_browse else KNOW, under=schema, size=ask.max_results, token=ask.page_token
+    )
     people = People(ctx)
     return {"functions": [show(ctx, f, people) for f in found], "next_page_token": following}
 
 
 @api("GET", "/{name}", audit="getFunction", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get(ctx: Ctx, function: Obj[Function], ask: ReadFunction) -> Reply:
+    if not ask.include_browse:
+        require(ctx, KNOW, function)
     return shown(ctx, function)
 
 
@@ -187,6 +195,10 @@ def made(info: FunctionInfo) -> Function:
         raise NotSupported(f"createFunction does not support routine_body {info.routine_body}")
     if info.return_params is not None and info.return_params.parameters:
         raise NotSupported("createFunction does not support table functions")
+    if info.routine_dependencies is not None and info.routine_dependencies.dependencies:
+        raise NotSupported("createFunction does not support the field 'routine_dependencies'")
+    if info.specific_name is not None and info.specific_name.lower() != info.name.lower():
+        raise NotSupported("createFunction does not support a 'specific_name' that is not the name")
     params = info.input_params.parameters
     if len({p.name.lower() for p in params}) != len(params):
         raise Invalid("a parameter is given twice")
@@ -194,8 +206,8 @@ def made(info: FunctionInfo) -> Function:
     expression(info.routine_definition)
     return Function(
         input_params=[_param(p, at) for at, p in enumerate(params)], data_type=returns.name, full_data_type=returns.text,
-        routine_definition=info.routine_definition, is_deterministic=info.is_deterministic, comment=info.comment,
-        properties=info.properties,
+        routine_definition=info.routine_definition, is_deterministic=info.is_deterministic,
+        sql_data_access=info.sql_data_access, comment=info.comment, properties=info.properties,
     )  # fmt: skip
 
 
@@ -259,7 +271,7 @@ def show(ctx: Ctx, function: Obj[Function], people: People) -> Reply:
         "input_params": {"parameters": [p.model_dump(exclude_none=True) | _IN for p in spec.input_params]},
         "data_type": spec.data_type, "full_data_type": spec.full_data_type, "routine_body": spec.routine_body,
         "routine_definition": spec.routine_definition, "is_deterministic": spec.is_deterministic,
-        "parameter_style": "S", "sql_data_access": "CONTAINS_SQL", "is_null_call": False, "security_type": "DEFINER",
+        "parameter_style": "S", "sql_data_access": spec.sql_data_access, "is_null_call": False, "security_type": "DEFINER",
         "specific_name": name, "properties": spec.properties, "metastore_id": people.metastore_id,
         "created_at": function.created_at, "created_by": people[function.created_by],
         "updated_at": function.updated_at, "updated_by": people[function.updated_by],

@@ -41,7 +41,8 @@ READ_FILES, WRITE_FILES, CREATE_EXTERNAL_TABLE, CREATE_EXTERNAL_VOLUME, CREATE_M
 )
 BROWSE_LOCATION = EXTERNAL_LOCATION.rights["BROWSE"] = Right("BROWSE", "external_location", ("ALL_PRIVILEGES",))
 CREATING = CREATE_EXTERNAL_TABLE | CREATE_EXTERNAL_VOLUME | CREATE_MANAGED_STORAGE
-SEE = Mainly(READ_FILES, WRITE_FILES | CREATING | BROWSE_LOCATION | MANAGE)
+KNOW = Mainly(READ_FILES, WRITE_FILES | CREATING | MANAGE)
+SEE = Mainly(KNOW, BROWSE_LOCATION)
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog/external-locations")
 BY_NAME = EXTERNAL_LOCATION.at("{name}")
@@ -102,13 +103,17 @@ def create(ctx: Ctx, metastore: Obj[Root], ask: CreateLocation) -> Reply:
 
 @api("GET", audit="listExternalLocations", on=IN_METASTORE, needs=PER_ROW)
 def list_(ctx: Ctx, metastore: Obj[Root], ask: Listing) -> Reply:
-    found, following = objects.page(ctx, EXTERNAL_LOCATION, SEE, size=ask.max_results, token=ask.page_token)
+    found, following = objects.page(
+        ctx, EXTERNAL_LOCATION, SEE if ask.include_browse else KNOW, size=ask.max_results, token=ask.page_token
+    )
     people = People(ctx)
     return {"external_locations": [show(ctx, x, people) for x in found], "next_page_token": following}
 
 
 @api("GET", "/{name}", audit="getExternalLocation", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get(ctx: Ctx, location: Obj[ExternalLocation], ask: ReadLocation) -> Reply:
+    if not ask.include_browse:
+        require(ctx, KNOW, location)
     return show(ctx, location, People(ctx))
 
 

@@ -31,7 +31,8 @@ REACH = IN_CATALOG & At("schema", 2, USE_SCHEMA | MANAGE, "USE_SCHEMA on schema"
 """What every operation below a schema needs first."""
 SCHEMA.inside = REACH
 
-SEE = Mainly(IN_CATALOG & Mainly(USE_SCHEMA, MANAGE), BROWSING)
+KNOW = IN_CATALOG & Mainly(USE_SCHEMA, MANAGE)
+SEE = Mainly(KNOW, BROWSING)
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog/schemas")
 BY_NAME = SCHEMA.at("{full_name}")
@@ -81,13 +82,17 @@ def create(ctx: Ctx, catalog: Obj[Catalog], ask: CreateSchema) -> Reply:
 
 @api("GET", audit="listSchemas", on=IN_ITS_CATALOG, needs=SEE_CATALOG, runs=SNAPSHOT)
 def list_(ctx: Ctx, catalog: Obj[Catalog], ask: Listing) -> Reply:
-    found, following = objects.page(ctx, SCHEMA, SEE, under=catalog, size=ask.max_results, token=ask.page_token)
+    found, following = objects.page(
+        ctx, SCHEMA, SEE if ask.include_browse else KNOW, under=catalog, size=ask.max_results, token=ask.page_token
+    )
     people = People(ctx)
     return {"schemas": [show(ctx, s, people) for s in found], "next_page_token": following}
 
 
 @api("GET", "/{full_name}", audit="getSchema", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get(ctx: Ctx, schema: Obj[Schema], ask: ReadSchema) -> Reply:
+    if not ask.include_browse:
+        require(ctx, KNOW, schema)
     return shown(ctx, schema)
 
 

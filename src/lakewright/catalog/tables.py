@@ -71,7 +71,8 @@ READ = REACH & SELECT
 """What reading a table's rows needs, on every path."""
 WRITE = REACH & MODIFY
 ADMINISTER = REACH & MANAGE
-SEE = Mainly(REACH & Mainly(SELECT, MODIFY | MANAGE), BROWSING)
+KNOW = REACH & Mainly(SELECT, MODIFY | MANAGE)
+SEE = Mainly(KNOW, BROWSING)
 """What knowing of a table needs."""
 
 DELTA_PROPERTIES = frozenset({"delta.appendOnly", "delta.logRetentionDuration", "delta.deletedFileRetentionDuration"})
@@ -99,8 +100,8 @@ class Listing(Ask):
     catalog_name: str
     schema_name: str
     include_browse: bool = False
-    include_manifest_capabilities: bool = False
-    include_delta_metadata: bool = False
+    include_manifest_capabilities: Literal[False] = False
+    include_delta_metadata: Literal[False] = False
     omit_columns: bool = False
     omit_properties: bool = False
     omit_username: bool = False
@@ -112,7 +113,7 @@ class Summaries(Ask):
     catalog_name: str
     schema_name_pattern: str | None = None
     table_name_pattern: str | None = None
-    include_manifest_capabilities: bool = False
+    include_manifest_capabilities: Literal[False] = False
     max_results: int | None = None
     page_token: str | None = None
 
@@ -123,8 +124,8 @@ class Named(Ask):
 
 class ReadTable(Named):
     include_browse: bool = False
-    include_delta_metadata: bool = False
-    include_manifest_capabilities: bool = False
+    include_delta_metadata: Literal[False] = False
+    include_manifest_capabilities: Literal[False] = False
     read_streaming_table_as_managed: bool = False
     read_materialized_view_as_managed: bool = False
 
@@ -152,7 +153,9 @@ def create(ctx: Ctx, schema: Obj[Schema], ask: CreateTable) -> Reply:
 
 @api("GET", "/tables", audit="listTables", on=IN_SCHEMA, needs=SEE_SCHEMA, runs=SNAPSHOT)
 def list_(ctx: Ctx, schema: Obj[Schema], ask: Listing) -> Reply:
-    found, following = objects.page(ctx, TABLE, SEE, under=schema, size=ask.max_results, token=ask.page_token)
+    found, following = objects.page(
+        ctx, TABLE, SEE if ask.include_browse else KNOW, under=schema, size=ask.max_results, token=ask.page_token
+    )
     people = People(ctx)
     left_out = {
         *(["columns"] if ask.omit_columns else []), *(["properties"] if ask.omit_properties else []),
@@ -179,6 +182,8 @@ def list_summaries(ctx: Ctx, catalog: Obj[Catalog], ask: Summaries) -> Reply:
 
 @api("GET", "/tables/{full_name}", audit="getTable", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get(ctx: Ctx, table: Obj[Table], ask: ReadTable) -> Reply:
+    if not ask.include_browse:
+        require(ctx, KNOW, table)
     return shown(ctx, table)
 
 

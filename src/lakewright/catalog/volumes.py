@@ -35,7 +35,8 @@ READ_VOLUME, WRITE_VOLUME = VOLUME.privileges("READ_VOLUME", "WRITE_VOLUME")
 
 READ = REACH & READ_VOLUME
 WRITE = REACH & WRITE_VOLUME
-SEE = Mainly(REACH & Mainly(READ_VOLUME, WRITE_VOLUME | MANAGE), BROWSING)
+KNOW = REACH & Mainly(READ_VOLUME, WRITE_VOLUME | MANAGE)
+SEE = Mainly(KNOW, BROWSING)
 
 api = Api("unityCatalog", "/api/2.1/unity-catalog")
 BY_NAME = VOLUME.at("{name}")
@@ -91,13 +92,17 @@ def create(ctx: Ctx, schema: Obj[Schema], ask: CreateVolume) -> Reply:
 
 @api("GET", "/volumes", audit="listVolumes", on=IN_SCHEMA, needs=SEE_SCHEMA, runs=SNAPSHOT)
 def list_(ctx: Ctx, schema: Obj[Schema], ask: Listing) -> Reply:
-    found, following = objects.page(ctx, VOLUME, SEE, under=schema, size=ask.max_results, token=ask.page_token)
+    found, following = objects.page(
+        ctx, VOLUME, SEE if ask.include_browse else KNOW, under=schema, size=ask.max_results, token=ask.page_token
+    )
     people = People(ctx)
     return {"volumes": [show(ctx, v, people) for v in found], "next_page_token": following}
 
 
 @api("GET", "/volumes/{name}", audit="getVolume", on=BY_NAME, needs=SEE, runs=SNAPSHOT)
 def get(ctx: Ctx, volume: Obj[Volume], ask: ReadVolume) -> Reply:
+    if not ask.include_browse:
+        require(ctx, KNOW, volume)
     return shown(ctx, volume)
 
 

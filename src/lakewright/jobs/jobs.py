@@ -85,7 +85,7 @@ class GetJob(ById):
 
 class ListJobs(Ask):
     limit: int = 20
-    offset: int = 0
+    offset: int = Field(default=0, ge=0)
     name: str | None = None
     expand_tasks: bool = False
     page_token: str | None = None

@@ -87,7 +87,7 @@ class ListRuns(Ask):
     active_only: bool = False
     completed_only: bool = False
     limit: int = 20
-    offset: int = 0
+    offset: int = Field(default=0, ge=0)
     page_token: str | None = None
     run_type: str | None = None
     start_time_from: int | None = None
@@ -344,7 +344,7 @@ def _visible(ctx: Ctx, workspace: Obj[Root], ask: ListRuns, limit: int) -> list[
     columns = ", ".join(f"r.{name}" for name in rows.RUN_COLUMNS)
     found = ctx.tx.all(
         f"SELECT {columns} FROM job_run r JOIN objects o ON o.id = r.job_id WHERE {' AND '.join(where)}"
-        f" ORDER BY r.created_at DESC, r.run_id DESC LIMIT {int(limit)} OFFSET {max(0, ask.offset)}",
+        f" ORDER BY r.created_at DESC, r.run_id DESC LIMIT {int(limit)} OFFSET {ask.offset}",
         *params, *rest,
     )  # fmt: skip
     return [rows.run_of(row) for row in found]

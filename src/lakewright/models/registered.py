@@ -89,10 +89,6 @@ class UpdateModel(Named):
     owner: str | None = None
 
 
-class DeleteModel(Named):
-    force: bool = False
-
-
 @api("POST", audit="createRegisteredModel", on=SCHEMA.at("{catalog_name}.{schema_name}"), needs=REACH)
 def create(ctx: Ctx, schema: Obj[Schema], ask: CreateModel) -> Reply:
     return show(ctx, made(ctx, schema, ask.name, ask.comment, {t.key: t.value for t in ask.tags}), People(ctx))
@@ -122,7 +118,7 @@ def update(ctx: Ctx, model: Obj[RegisteredModel], ask: UpdateModel) -> Reply:
 
 
 @api("DELETE", "/{full_name}", audit="deleteRegisteredModel", on=BY_NAME, needs=CHANGE)
-def delete(ctx: Ctx, model: Obj[RegisteredModel], ask: DeleteModel) -> Reply:
+def delete(ctx: Ctx, model: Obj[RegisteredModel], ask: Named) -> Reply:
     removed(ctx, model)
     return {}
 
@@ -150,9 +146,12 @@ def _refuse_taken(ctx: Ctx, full_name: FullName) -> None:
 def listed(
     ctx: Ctx, catalog: str | None, schema: str | None, size: int | None, token: str | None
 ) -> tuple[list[Obj[RegisteredModel]], str | None]:
-    under = objects.find(ctx, SCHEMA, SCHEMA.fold(f"{catalog}.{schema}")) if catalog and schema else None
     if (catalog is None) != (schema is None):
         raise NotSupported("listRegisteredModels needs catalog_name and schema_name together, or neither")
+    try:
+        under = objects.find(ctx, SCHEMA, SCHEMA.fold(f"{catalog}.{schema}")) if catalog and schema else None
+    except NotFound:
+        return [], None  # as for a schema that is none of the caller's business
     return objects.page(ctx, REGISTERED_MODEL, SEE, under=under, size=size or 100, token=token)
 
 

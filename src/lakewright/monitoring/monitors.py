@@ -138,7 +138,7 @@ _PROBLEMS: dict[str, Literal["classification", "regression"]] = {
 class CreateMonitor(Configured):
     table_name: str
     assets_dir: str
-    skip_builtin_dashboard: bool = True
+    skip_builtin_dashboard: Literal[True] = True
 
 
 class UpdateMonitor(Configured):

@@ -63,7 +63,9 @@ class GovernedReader(DuckDBDataFrameReader):
 class GovernedWriter(DuckDBDataFrameWriter):
     """Tables are written by the server, in one commit. A path is written here, in the task's own folder."""
 
-    def saveAsTable(self, name: str, format: str | None = None, mode: str | None = None, **_: Any) -> None:
+    def saveAsTable(self, name: str, format: str | None = None, mode: str | None = None, **options: Any) -> None:
+        if refused := sorted(name for name, value in options.items() if value):
+            raise NotImplementedError(f"saveAsTable does not support {', '.join(refused)}; CREATE TABLE … does")
         if format not in (None, "delta"):
             raise NotImplementedError(f"tables are Delta tables; saveAsTable(format={format!r}) is not possible")
         wanted = mode or self._mode or "error"

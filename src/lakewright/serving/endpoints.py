@@ -214,6 +214,8 @@ def create(ctx: Ctx, workspace: Obj[Root], ask: CreateEndpoint) -> Reply:
         under=workspace,
     )  # fmt: skip
     if ask.config is not None:
+        if ask.config.name not in (None, ask.name):
+            raise Invalid(f"config.name '{ask.config.name}' is not the endpoint's name")
         made = _declare(ctx, made, ask.config)
     return show(ctx, made)
 

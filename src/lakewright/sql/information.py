@@ -9,6 +9,7 @@ from lakewright.catalog import catalogs, functions, schemas, tables, volumes
 from lakewright.catalog.people import People
 from lakewright.kernel import grants, objects
 from lakewright.kernel.context import Ctx
+from lakewright.kernel.faults import Denied, NotFound
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.rules import MANAGE
 from lakewright.sql import virtual
@@ -32,7 +33,15 @@ def _who(obj: Obj[Any], people: People) -> Row:
 
 def _under(ctx: Ctx, catalog: str) -> Obj[Any] | None:
     """Everything for system.information_schema, one catalog for its own."""
-    return None if catalog == virtual.CATALOG else objects.find(ctx, catalogs.CATALOG, catalog)
+    if catalog == virtual.CATALOG:
+        return None
+    try:
+        found = objects.find(ctx, catalogs.CATALOG, catalog)
+    except NotFound:
+        found = None
+    if found is None or not catalogs.SEE.judge(ctx, found.id):
+        raise Denied(f"{ctx.principal.name} needs USE_CATALOG on catalog '{catalog}'")
+    return found
 
 
 def _catalogs(ctx: Ctx, catalog: str) -> Iterator[Row]:

@@ -27,13 +27,13 @@ def _matching(given: Given, name: str) -> bool:
 
 
 def _show_catalogs(desk: Desk, given: Given) -> Result:
-    found = desk.ctx.call(catalogs.list_)["catalogs"]
+    found = desk.ctx.call(catalogs.list_, include_browse=True)["catalogs"]
     return table_result(_strings("catalog"), [{"catalog": c["name"]} for c in found if _matching(given, c["name"])])
 
 
 def _show_schemas(desk: Desk, given: Given) -> Result:
     catalog = desk.full_name(given.name(), 1) if given.has("name") else _needed(desk.catalog, "catalog")
-    found = [s["name"] for s in desk.ctx.call(schemas.list_, catalog_name=catalog)["schemas"]]
+    found = [s["name"] for s in desk.ctx.call(schemas.list_, catalog_name=catalog, include_browse=True)["schemas"]]
     names = [n for n in (information.SCHEMA, *found) if _matching(given, n)]
     return table_result(_strings("databaseName"), [{"databaseName": n} for n in sorted(set(names))])
 
@@ -51,7 +51,9 @@ def _show_tables(desk: Desk, given: Given) -> Result:
 def _tables_in(desk: Desk, catalog: str, schema: str) -> set[str]:
     if schema == information.SCHEMA:
         return set(information.TABLES)
-    listed = desk.ctx.call(tables.list_, catalog_name=catalog, schema_name=schema, omit_columns=True)["tables"]
+    listed = desk.ctx.call(
+        tables.list_, catalog_name=catalog, schema_name=schema, omit_columns=True, include_browse=True
+    )["tables"]
     return {t["name"] for t in listed} | {
         n.rpartition(".")[2] for n in virtual.TABLES if n.startswith(f"{catalog}.{schema}.")
     }
@@ -59,7 +61,9 @@ def _tables_in(desk: Desk, catalog: str, schema: str) -> set[str]:
 
 def _show_views(desk: Desk, given: Given) -> Result:
     catalog, schema = _schema(desk, given)
-    listed = desk.ctx.call(tables.list_, catalog_name=catalog, schema_name=schema, omit_columns=True)["tables"]
+    listed = desk.ctx.call(
+        tables.list_, catalog_name=catalog, schema_name=schema, omit_columns=True, include_browse=True
+    )["tables"]
     rows = [
         {"namespace": schema, "viewName": t["name"], "isTemporary": False, "isMaterialized": False}
         for t in listed
@@ -76,7 +80,7 @@ def _show_views(desk: Desk, given: Given) -> Result:
 
 def _show_functions(desk: Desk, given: Given) -> Result:
     catalog, schema = _schema(desk, given)
-    listed = desk.ctx.call(functions.list_, catalog_name=catalog, schema_name=schema)["functions"]
+    listed = desk.ctx.call(functions.list_, catalog_name=catalog, schema_name=schema, include_browse=True)["functions"]
     return table_result(
         _strings("function"), [{"function": f["full_name"]} for f in listed if _matching(given, f["name"])]
     )
@@ -84,7 +88,7 @@ def _show_functions(desk: Desk, given: Given) -> Result:
 
 def _show_volumes(desk: Desk, given: Given) -> Result:
     catalog, schema = _schema(desk, given)
-    listed = desk.ctx.call(volumes.list_, catalog_name=catalog, schema_name=schema)["volumes"]
+    listed = desk.ctx.call(volumes.list_, catalog_name=catalog, schema_name=schema, include_browse=True)["volumes"]
     rows = [{"database": schema, "volume_name": v["name"]} for v in listed if _matching(given, v["name"])]
     return table_result(_strings("database", "volume_name"), rows)
 
@@ -94,7 +98,7 @@ def _show_columns(desk: Desk, given: Given) -> Result:
 
 
 def _show_properties(desk: Desk, given: Given) -> Result:
-    found = desk.ctx.call(tables.get, full_name=desk.full_name(given.name()))
+    found = desk.ctx.call(tables.get, full_name=desk.full_name(given.name()), include_browse=True)
     rows = [{"key": k, "value": v} for k, v in sorted(found["properties"].items())]
     return table_result(_strings("key", "value"), rows)
 
@@ -125,7 +129,7 @@ def _columns(desk: Desk, given: Given) -> list[Row]:
         found = virtual.TABLES.get(name) or information.of(name.split(".")[0], name.split(".")[2])
         assert relation.name == name  # the caller may read it
         return [{"col_name": n, "data_type": t, "comment": None} for n, t in found.columns]
-    shown = desk.ctx.call(tables.get, full_name=name)
+    shown = desk.ctx.call(tables.get, full_name=name, include_browse=True)
     return [{"col_name": c["name"], "data_type": c["type_text"], "comment": c.get("comment")} for c in shown["columns"]]
 
 
@@ -133,7 +137,7 @@ def _describe(desk: Desk, given: Given) -> Result:
     rows = _columns(desk, given)
     name = desk.full_name(given.name())
     if given.has("more") and name not in virtual.TABLES:
-        rows += _details(desk.ctx.call(tables.get, full_name=name))
+        rows += _details(desk.ctx.call(tables.get, full_name=name, include_browse=True))
     return table_result(DESCRIBED, rows)
 
 
@@ -167,7 +171,7 @@ def _whole(desk: Desk, given: Given) -> tuple[str, Row]:
             raise Invalid(f"'{name}' is a view: it has no files")
         return relation_of(table).location
 
-    return desk.ctx.snapshot(find), desk.ctx.call(tables.get, full_name=name)
+    return desk.ctx.snapshot(find), desk.ctx.call(tables.get, full_name=name, include_browse=True)
 
 
 def _history(desk: Desk, given: Given) -> Result:
@@ -209,7 +213,7 @@ def _detail(desk: Desk, given: Given) -> Result:
 
 
 def _describe_schema(desk: Desk, given: Given) -> Result:
-    found = desk.ctx.call(schemas.get, full_name=desk.full_name(given.name(), 2))
+    found = desk.ctx.call(schemas.get, full_name=desk.full_name(given.name(), 2), include_browse=True)
     facts = {
         "Catalog Name": found["catalog_name"],
         "Namespace Name": found["name"],
@@ -220,12 +224,12 @@ def _describe_schema(desk: Desk, given: Given) -> Result:
 
 
 def _describe_catalog(desk: Desk, given: Given) -> Result:
-    found = desk.ctx.call(catalogs.get, name=desk.full_name(given.name(), 1))
+    found = desk.ctx.call(catalogs.get, name=desk.full_name(given.name(), 1), include_browse=True)
     return _facts({"Catalog Name": found["name"], "Comment": found.get("comment"), "Owner": found["owner"]})
 
 
 def _describe_function(desk: Desk, given: Given) -> Result:
-    found = desk.ctx.call(functions.get, name=desk.full_name(given.name()))
+    found = desk.ctx.call(functions.get, name=desk.full_name(given.name()), include_browse=True)
     inputs = ", ".join(f"{p['name']} {p['type_text']}" for p in found["input_params"]["parameters"])
     facts = {
         "Function": found["full_name"],

@@ -142,7 +142,7 @@ class SearchTraces(Ask):
 class DeleteTraces(Ask):
     experiment_id: str
     max_timestamp_millis: int | None = None
-    max_traces: int | None = None
+    max_traces: int | None = Field(default=None, ge=1)
     request_ids: list[str] = []
 
 

@@ -16,7 +16,7 @@ from lakewright.kernel.faults import Fault
 async def everything() -> None:
     caller = frame.caller()
     with frame.page("Catalog"):
-        found = await caller.ask(catalogs.list_)
+        found = await caller.ask(catalogs.list_, include_browse=True)
         rows = [
             {"catalog": c["name"], "owner": c.get("owner"), "comment": c.get("comment", "")} for c in found["catalogs"]
         ]
@@ -28,7 +28,7 @@ async def one_catalog(catalog: str) -> None:
     caller = frame.caller()
     with frame.page(catalog, ("Catalog", "/catalog")):
         try:
-            found = await caller.ask(schemas.list_, catalog_name=catalog)
+            found = await caller.ask(schemas.list_, catalog_name=catalog, include_browse=True)
         except Fault as fault:
             frame.refused(fault)
             return
@@ -44,8 +44,8 @@ async def one_schema(catalog: str, schema: str) -> None:
     caller = frame.caller()
     with frame.page(f"{catalog}.{schema}", ("Catalog", "/catalog"), (catalog, f"/catalog/{catalog}")):
         try:
-            found = await caller.ask(tables.list_, catalog_name=catalog, schema_name=schema)
-            held = await caller.ask(volumes.list_, catalog_name=catalog, schema_name=schema)
+            found = await caller.ask(tables.list_, catalog_name=catalog, schema_name=schema, include_browse=True)
+            held = await caller.ask(volumes.list_, catalog_name=catalog, schema_name=schema, include_browse=True)
         except Fault as fault:
             frame.refused(fault)
             return
@@ -67,7 +67,7 @@ async def one_table(catalog: str, schema: str, table: str) -> None:
     above = ("Catalog", "/catalog"), (catalog, f"/catalog/{catalog}"), (schema, f"/catalog/{catalog}/{schema}")
     with frame.page(full_name, *above):
         try:
-            shown = await caller.ask(tables.get, full_name=full_name)
+            shown = await caller.ask(tables.get, full_name=full_name, include_browse=True)
         except Fault as fault:
             frame.refused(fault)
             return
