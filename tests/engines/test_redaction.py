@@ -1,7 +1,9 @@
 """Secrets in output: masked in every spelling, at every boundary, and nothing else touched."""
 
 import base64
-from urllib.parse import quote
+import json
+import time
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -62,6 +64,63 @@ def test_no_secret_comes_through(secret: str, before: str, after: str, pieces: l
     out = masked((before + secret + after).encode(), pieces, secret)
     if secret.encode() not in MASK:
         assert secret.encode() not in out
+
+
+SMALL = st.text("ab", min_size=4, max_size=9)
+
+
+@given(st.lists(SMALL, min_size=1, max_size=4), st.text("abc", max_size=60), st.lists(st.integers(0, 60), max_size=8))
+def test_in_pieces_is_as_in_one_and_nothing_of_overlapping_secrets_is_left(secrets, text, pieces) -> None:
+    data = text.encode()
+    out = masked(data, pieces, *secrets)
+    assert out == Redactor(secrets).whole(data)
+    covered = set()
+    for form in {form for secret in secrets for form in forms(secret)}:
+        at = data.find(form)
+        while at != -1:
+            covered |= set(range(at, at + len(form)))
+            at = data.find(form, at + 1)
+    left = bytes(byte for at, byte in enumerate(data) if at not in covered)
+    assert out.replace(MASK, b"") == left
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        quote(SECRET, safe="")
+        .replace("%2F", "%2f")
+        .replace("%2B", "%2b")
+        .replace("%3D", "%3d")
+        .replace("%C3%BC", "%c3%bc")
+        .replace("%3F", "%3f"),
+        SECRET.encode().hex().upper(),
+        json.dumps(SECRET)[1:-1],
+        json.dumps(SECRET, ensure_ascii=False)[1:-1],
+        SECRET.replace("&", "&amp;"),
+        quote_plus(SECRET),
+    ],
+)
+def test_escapes_of_json_html_and_urls_are_spellings_too(spelled) -> None:
+    assert MASK in masked(f"x{spelled}y".encode(), [], SECRET)
+
+
+def test_a_key_of_many_kilobytes_is_masked_whole() -> None:
+    key = "".join(chr(97 + (n * 7919) % 26) for n in range(20_000))
+    out = masked(f"a {key} b".encode(), list(range(0, 20_000, 777)), key)
+    assert out.replace(MASK, b"") == b"a  b"
+
+
+def test_a_thousand_secrets_cost_no_more_than_one() -> None:
+    """CPU time for a megabyte, with room to spare: one expression per spelling would take minutes."""
+    data = b"an ordinary line of output, as programs print them\n" * 20_000
+    seconds = []
+    for number in (1, 1000):
+        redactor = Redactor(f"s3cret-{n:06d}" for n in range(number))
+        begun = time.process_time()
+        for at in range(0, len(data), 65536):
+            redactor.feed(data[at : at + 65536])
+        seconds.append(time.process_time() - begun)
+    assert max(seconds) < 2.0, seconds
 
 
 def test_a_held_back_beginning_comes_out_at_the_end() -> None:

@@ -141,6 +141,9 @@ class Dispatcher:
         ended = self._launcher.poll(task.attempt_id)
         if ended is not None:
             self._forget(task)
+            redacts = self._platform.snapshot(lambda ctx: ctx.platform.redacting(ctx.tx, task.token_id or ""))
+            if redacts is not None:
+                self._logs.mask(task.attempt_id, redacts)
             left = self._logs.left(task.attempt_id)
             return self._do(lambda ctx: self._record_end(ctx, task, ended, left))
         self._watch(task.attempt_id)

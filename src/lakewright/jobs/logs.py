@@ -1,11 +1,13 @@
 """What a task left behind: its logs, and from them the error it died of."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lakewright.engines.processes import Exit, Launcher, read_result
 from lakewright.jobs.rows import TaskRun
+from lakewright.kernel.platform import Redacts
 
 MOST = 5 * 2**20
 """Bytes of output the API answers."""
@@ -39,6 +41,17 @@ class Logs:
         text, _ = _last([output.stderr_path], TAIL)
         own = _own_account(read_result(output, "outcome.json", MOST))
         return {**own, **error_in(text), **_returned(read_result(output, "exit", MOST + 1))}
+
+    def mask(self, attempt: str, redacts: Redacts) -> None:
+        """What an ended attempt left on the disk, without secrets that it did not look up through `dbutils`, of which
+        its supervisor therefore heard nothing."""
+        output = self._launcher.output(attempt)
+        for path in (output.stdout_path, output.stderr_path, *output.result.iterdir()):
+            with suppress(OSError):
+                if path.is_file() and not path.is_symlink():
+                    before = path.read_bytes()
+                    if (after := redacts.values(before)) != before:
+                        path.write_bytes(after)
 
 
 def _returned(given: bytes | None) -> dict[str, Any]:

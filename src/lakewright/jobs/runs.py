@@ -263,6 +263,8 @@ def get_output(ctx: Ctx, job: Obj[Job], ask: ById) -> Reply:
         shown["run_job_output"] = {"run_id": task.child_run_id}
     if run.definition.task(task.task_key).spark_python_task:
         shown |= ctx.the(Logs).read(task) if reads_logs else {"info": f"What it printed is for {CAN_MANAGE_RUN}."}
+        redacts = ctx.snapshot(lambda c: c.platform.redacting(c.tx, task.token_id or ""))
+        shown = redacts.values(shown) if redacts is not None else shown  # it may still be running
     return shown
 
 

@@ -138,6 +138,13 @@ class Ctx:
         if self.entry is not None:
             self.entry.data = [*(self.entry.data or []), *read]
 
+    def redacted(self, text: str) -> str:
+        """The text as it may be kept: without the secrets that the task which sent it has looked up."""
+        if not self.principal.run_by:
+            return text
+        redacts = self.snapshot(lambda c: c.platform.redacting(c.tx, c.principal.token_id))
+        return redacts.text(text) if redacts is not None else text
+
     def after_commit(self, act: Callable[[], None]) -> None:
         """In-memory consequences (wake a thread, drop a cache) once the transaction has become durable."""
         if self.turn is None:

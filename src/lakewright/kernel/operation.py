@@ -65,6 +65,7 @@ class Operation(Generic[S, A]):
     runs: Runs
     body: Body
     large: bool
+    verbatim: bool
     doc: str
 
     @property
@@ -80,6 +81,12 @@ class Operation(Generic[S, A]):
         """The ask's own, with every integer held to what a database column can hold."""
         # Not prebuilt: that would be the validator of the class, without the bounds.
         return SchemaValidator(_bounded(self.ask.__pydantic_core_schema__), _use_prebuilt=False)
+
+    @cached_property
+    def secret_fields(self) -> frozenset[str]:
+        """Fields that are made to hold secrets."""
+        found = {n: i.alias for n, i in self.ask.model_fields.items() if "Secret" in str(i.annotation)}
+        return frozenset([*found, *(alias for alias in found.values() if alias)])
 
     def parse(self, fields: dict[str, Any]) -> A:
         """The request's fields as an ask; Invalid names the field, NotSupported a field nobody enforces."""
@@ -230,16 +237,19 @@ class Api:
         runs: Runs | None = None,
         body: Body = "json",
         large: bool = False,
+        verbatim: bool = False,
     ) -> Callable[[Callable[[Ctx, Obj[S], A], Any]], Operation[S, A]]:
         """Declare an operation. `path` is below the base; `also` are further whole paths; a `large` one takes bodies up
-        to the larger limit, because it carries data."""
+        to the larger limit, because it carries data. A `verbatim` one needs its fields as they were sent, for an
+        engine that keeps none of them: secrets that a task has looked up are masked in the record only."""
 
         def declare(run: Callable[[Ctx, Obj[S], A], Any]) -> Operation[S, A]:
             ask = list(get_type_hints(run).values())[2]
             where = runs or (SNAPSHOT if verb in ("GET", "HEAD") and needs is PER_ROW else IN_TX)
             operation = Operation(
                 service=self.service, audit=audit, verb=verb, path=self.base + path, also=also, on=on, needs=needs,
-                ask=ask, run=run, dialect=self.dialect, runs=where, body=body, large=large, doc=(run.__doc__ or "").strip(),
+                ask=ask, run=run, dialect=self.dialect, runs=where, body=body, large=large, verbatim=verbatim,
+                doc=(run.__doc__ or "").strip(),
             )  # fmt: skip
             OPERATIONS.append(operation)
             return operation

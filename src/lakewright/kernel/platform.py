@@ -46,6 +46,17 @@ class Limit(Protocol):
     def __call__(self, who: Principal, operation: Op) -> None: ...
 
 
+class Redacts(Protocol):
+    """Masks the secrets that a task has looked up."""
+
+    def text(self, data: str) -> str: ...
+    def values(self, value: Any) -> Any: ...
+
+
+Redacting = Callable[[Tx, str], Redacts | None]
+"""By the id of a task's token: what it must not leave behind; None if it has looked up nothing."""
+
+
 class Platform:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -56,6 +67,7 @@ class Platform:
         self.node = _node(settings.data_dir)
         self.policy = Policy()
         self.authenticator: Authenticator = _nobody
+        self.redacting: Redacting = lambda tx, token_id: None
         self.limit: Limit = _not_limited
         self.loop: asyncio.AbstractEventLoop | None = None
         self._services: dict[type[Any], Any] = {}
@@ -235,14 +247,19 @@ class Platform:
         def work(turn: Turn) -> None:
             entry = _entry(self, request, "http", f"unknown {method}", {})
             entry.address = path[:2000]
+            redacts: Redacts | None = None
             try:
-                _asking(entry, self.authenticator(self, turn.tx, credential))
+                who = self.authenticator(self, turn.tx, credential)
+                _asking(entry, who)
+                redacts = self.redacting(turn.tx, who.token_id) if who.run_by else None
             except Unauthenticated:
                 entry.because = "no valid credential; nothing is there that would ask for one"
             if fault is None:
                 entry.status = 204
             else:
                 _note(entry, fault)
+            if redacts is not None:
+                _mask(entry, redacts)
             turn.entries.append(entry)
 
         await self.writer.submit_async(work)
@@ -304,6 +321,8 @@ class Call:
         self._malformed: Fault | None = None
         self._recorded: dict[str, Any] = {}
         self._target: Any = None
+        self._fields = fields
+        self._redacts: Redacts | None = None
         self._entry: Entry
         self._ctx: Ctx
         try:
@@ -325,7 +344,7 @@ class Call:
             ctx = self._decide(turn.tx, entry, turn=turn)
             return _answered(entry, self.operation.run(ctx, self._target, self._ask))
         except BaseException as error:
-            _note(entry, error)
+            self._failed(entry, error)
             raise
 
     def in_snapshot(self) -> Any:
@@ -339,7 +358,7 @@ class Call:
             ctx = self._decide(tx, self._entry, snapshot_tx=tx)
             return _answered(self._entry, self.operation.run(ctx, self._target, self._ask))
         except Exception as error:
-            _note(self._entry, error)
+            self._failed(self._entry, error)
             return Failed(error)
 
     def decide_in_snapshot(self) -> "Failed | None":
@@ -348,7 +367,7 @@ class Call:
             try:
                 self._ctx = replace(self._decide(tx, self._entry, snapshot_tx=tx), snapshot_tx=None)
             except Exception as error:
-                _note(self._entry, error)
+                self._failed(self._entry, error)
                 return Failed(error)
         return None
 
@@ -356,7 +375,7 @@ class Call:
         try:
             return _answered(self._entry, await self.operation.run(self._ctx, self._target, self._ask))
         except Exception as error:
-            _note(self._entry, error)
+            self._failed(self._entry, error)
             return Failed(error)
 
     def record(self, turn: Turn) -> None:
@@ -372,7 +391,7 @@ class Call:
         try:
             self._ctx = replace(self._decide(turn.tx, entry, turn=turn), turn=None)
         except BaseException as error:
-            _note(entry, error)
+            self._failed(entry, error)
             turn.entries.append(entry)
             raise
         self._entry = entry
@@ -387,7 +406,7 @@ class Call:
             return _answered(self._entry, self.operation.run(self._ctx, self._target, self._ask))
         except Exception as raised:
             error = honest(raised)
-            _note(self._entry, error)
+            self._failed(self._entry, error)
             return Failed(error)
 
     def finish(self, turn: Turn) -> None:
@@ -405,6 +424,8 @@ class Call:
             given = self._credential
             who = given if isinstance(given, Principal) else platform.authenticator(platform, tx, given)
             _asking(entry, who)
+            if who.run_by:
+                self._keep_back(tx, who, entry)
             if who.scopes is not None and not isinstance(given, Principal):
                 platform.limit(who, self.operation)
         ctx = Ctx(who, platform.workspace, self.request, platform, turn, snapshot_tx, entry)
@@ -412,6 +433,25 @@ class Call:
             raise self._malformed
         self._target = self.operation.decide(ctx, self._ask, entry)
         return ctx
+
+    def _keep_back(self, tx: Tx, who: Principal, entry: Entry) -> None:
+        """A task hands secrets that it has looked up to nobody else: they are masked in what it asks to be kept."""
+        self._redacts = self.platform.redacting(tx, who.token_id)
+        if self._redacts is None or self._malformed is not None or isinstance(self._fields, Fault):
+            return
+        if not self.operation.verbatim:
+            own = self.operation.secret_fields
+            shown = {k: v if k in own else self._redacts.values(v) for k, v in self._fields.items()}
+            try:
+                self._ask = self.operation.parse(shown)
+            except Fault as fault:
+                self._malformed = fault
+        entry.ask = self._recorded = self._redacts.values(recordable(self._ask))
+
+    def _failed(self, entry: Entry, error: BaseException) -> None:
+        _note(entry, error)
+        if self._redacts is not None:
+            _mask(entry, self._redacts)
 
 
 class Failed:
@@ -446,6 +486,11 @@ def _asking(entry: Entry, who: Principal) -> None:
     entry.who, entry.who_name = who.id, who.name
     if who.run_by:
         entry.run_as, entry.run_by = who.name, who.run_by
+
+
+def _mask(entry: Entry, redacts: Redacts) -> None:
+    entry.error, entry.because = redacts.text(entry.error), redacts.text(entry.because)
+    entry.address = redacts.text(entry.address)
 
 
 def _note(entry: Entry, error: BaseException) -> None:

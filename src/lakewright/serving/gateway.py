@@ -44,7 +44,7 @@ class Invoke(Ask):
     body: bytes = Field(b"", exclude=True)  # excluded: what was predicted is in the request log, not in the audit trail
 
 
-@api("POST", "/{name}/invocations", audit="queryServingEndpoint", on=BY_NAME, needs=CAN_QUERY, runs=ASYNC, body="raw", large=True,
+@api("POST", "/{name}/invocations", audit="queryServingEndpoint", on=BY_NAME, needs=CAN_QUERY, runs=ASYNC, body="raw", large=True, verbatim=True,
      also=("/api/2.0/serving-endpoints/{name}/invocations",))  # fmt: skip
 async def query(ctx: Ctx, endpoint: Obj[Endpoint], ask: Invoke) -> Raw:
     started = time.perf_counter()
@@ -124,8 +124,8 @@ def _remember(ctx: Ctx, endpoint: Obj[Endpoint], leg: Leg, body: bytes, answered
         timestamp_ms=ctx.now(),
         status_code=answered.status,
         execution_time_ms=round(1000 * (time.perf_counter() - started), 3),
-        request=body.decode("utf-8", "replace"),
-        response=answered.body.decode("utf-8", "replace"),
+        request=ctx.redacted(body.decode("utf-8", "replace")),
+        response=ctx.redacted(answered.body.decode("utf-8", "replace")),
         requester=ctx.principal.name,
         served_entity_name=leg.entity.name,
         model_name=leg.entity.model,

@@ -35,7 +35,7 @@ class Write(Ask):
     body: Incoming
 
 
-@api("POST", "/scan", audit="scanTable", on=TABLE.at("{table}"), needs=READ, runs=OUTSIDE)
+@api("POST", "/scan", audit="scanTable", on=TABLE.at("{table}"), needs=READ, runs=OUTSIDE, verbatim=True)
 def scan(ctx: Ctx, table: Obj[Table], ask: Scan) -> Stream:
     """The rows the caller may see, as an Arrow IPC stream."""
     reader = governed.scan(ctx, ask.table, ask.columns, ask.where, ask.version)

@@ -84,7 +84,15 @@ def _warehouse_of(ctx: Ctx, statement_id: str) -> Obj[Warehouse]:
 OF_STATEMENT: Target[Warehouse] = Target("{statement_id}", WAREHOUSE, finds=_warehouse_of)
 
 
-@api("POST", audit="executeStatement", on=WAREHOUSE.by_id("{warehouse_id}"), needs=CAN_USE, runs=ASYNC, large=True)
+@api(
+    "POST",
+    audit="executeStatement",
+    on=WAREHOUSE.by_id("{warehouse_id}"),
+    needs=CAN_USE,
+    runs=ASYNC,
+    verbatim=True,
+    large=True,
+)
 async def execute(ctx: Ctx, warehouse: Obj[Warehouse], ask: Execute) -> Reply:
     """Runs as the caller; answers when it has ended or the caller has waited long enough."""
     seconds = _seconds(ask)
@@ -166,7 +174,7 @@ def _submit(ctx: Ctx, warehouse: Obj[Warehouse], ask: Execute) -> Job:
             "INSERT INTO sql_statements (id, workspace, warehouse_id, node, who, who_name, text, format, disposition, state,"
             " submitted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?)",
             statement_id, ctx.workspace, warehouse.id, ctx.platform.node, ctx.principal.id, ctx.principal.name,
-            ask.statement[:100_000], ask.format, ask.disposition, ctx.now(),
+            ctx.redacted(ask.statement[:100_000]), ask.format, ask.disposition, ctx.now(),
         )  # fmt: skip
 
     ctx.transact(note)
@@ -246,7 +254,9 @@ def _end(
     if manifest is not None:
         more |= {"manifest": json.dumps(manifest), "rows": manifest["total_row_count"]}
     elif fault is not None and not stopped:
-        more |= {"error_code": _code(fault), "error": str(fault)[:4000]}
+        more |= {"error_code": _code(fault), "error": ctx.redacted(str(fault)[:4000])}
+
+    code = 499 if state == "CANCELED" else fault.status if fault is not None else 200
 
     def write(ctx: Ctx) -> None:
         _state(ctx, job.id, state, **more)
@@ -255,8 +265,9 @@ def _end(
             at=ctx.now(), request_id=ctx.request.request_id, workspace=ctx.workspace, source=ctx.request.source, user_agent="",
             service="databrickssql", action="commandFinish", who=ctx.principal.id, who_name=ctx.principal.name,
             kind="warehouse", object_id=warehouse.id, address=job.id, ask={"reads": list(reads), "state": state},
-            status=499 if state == "CANCELED" else fault.status if fault is not None else 200, because="submitter",
-            error=str(fault)[:2000] if fault is not None else "",
+            status=code, because="submitter",
+            error=ctx.redacted(str(fault)[:2000]) if fault is not None else "", run_by=ctx.principal.run_by,
+            run_as=ctx.principal.name if ctx.principal.run_by else "", decision="refused" if code == 403 else "allowed",
         ))  # fmt: skip
 
     ctx.transact(write)

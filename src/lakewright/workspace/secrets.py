@@ -2,19 +2,27 @@
 
 import base64
 import binascii
+import hashlib
 import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 
+from lakewright.engines.local.redact import Redactor
 from lakewright.kernel import grants, objects
 from lakewright.kernel.context import Ctx
+from lakewright.kernel.controllers import controller
 from lakewright.kernel.faults import Invalid, NotFound, NotSupported, TooLarge
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Nothing, Reply
+from lakewright.kernel.platform import Platform
 from lakewright.kernel.roots import IN_WORKSPACE, USERS, WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE, PER_ROW, require
+from lakewright.kernel.store import Tx
 from lakewright.kernel.vault import Drawer, Vault, is_in_drawer
 
 
@@ -103,8 +111,11 @@ def put(ctx: Ctx, scope: Obj[Scope], ask: Put) -> Reply:
     return {}
 
 
-@api("GET", "/get", audit="getSecret", on=BY_NAME, needs=READ, runs=SNAPSHOT)
+@api("GET", "/get", audit="getSecret", on=BY_NAME, needs=READ)
 def get(ctx: Ctx, scope: Obj[Scope], ask: OfKey) -> Reply:
+    """What a task looks up is remembered with its token, and masked in all it leaves behind."""
+    if ctx.principal.run_by:
+        _remember(ctx, scope, ask.key)
     return {"key": ask.key, "value": base64.b64encode(_opened(ctx, scope, ask.key)).decode()}
 
 
@@ -157,6 +168,68 @@ def delete_acl(ctx: Ctx, scope: Obj[Scope], ask: OfPrincipal) -> Reply:
         raise _no_acl(scope, ask.principal)
     grants.change(ctx, scope, principal, remove=list(SCOPE.rights))
     return {}
+
+
+# ---- what tasks have looked up
+
+
+def _remember(ctx: Ctx, scope: Obj[Scope], key: str) -> None:
+    """As it is sealed now: the secret may change while the task still knows the old one."""
+    sealed = ctx.tx.scalar("SELECT sealed FROM workspace_secrets WHERE scope_id = ? AND name = ?", scope.id, key)
+    if sealed is not None:
+        ctx.tx.run(
+            "INSERT INTO workspace_secrets_seen (token_id, digest, scope_id, name, sealed) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (token_id, digest) DO NOTHING",
+            ctx.principal.token_id, hashlib.sha256(str(sealed).encode()).hexdigest(), scope.id, key, sealed,
+        )  # fmt: skip
+
+
+class Seen:
+    """Redactors by token, made when a task first asks for something after it has looked up a secret."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._made: OrderedDict[str, tuple[int, Redactor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, tx: Tx, token_id: str) -> Redactor | None:
+        number = int(tx.scalar("SELECT COUNT(*) FROM workspace_secrets_seen WHERE token_id = ?", token_id))
+        if not number:
+            return None
+        with self._lock:
+            known = self._made.get(token_id)
+            if known is None or known[0] != number:
+                known = self._made[token_id] = (number, Redactor(self._texts(tx, token_id)))
+                while len(self._made) > 64:
+                    self._made.popitem(last=False)
+            return known[1]
+
+    def _texts(self, tx: Tx, token_id: str) -> Iterator[str]:
+        for row in tx.all(
+            "SELECT s.scope_id, s.name, s.sealed, k.wrapped FROM workspace_secrets_seen s"
+            " LEFT JOIN workspace_scope_keys k ON k.scope_id = s.scope_id WHERE s.token_id = ?", token_id
+        ):  # fmt: skip
+            sealed = str(row["sealed"])
+            if not is_in_drawer(sealed):
+                yield base64.b64decode(self._vault.open(sealed)).decode("utf-8", "replace")
+            elif row["wrapped"] is not None:  # else the scope has been deleted, and its key with it
+                drawer = self._vault.under(str(row["wrapped"]), str(row["scope_id"]))
+                yield drawer.open(str(row["name"]), sealed).decode("utf-8", "replace")
+
+
+@controller("secrets.seen", every=3600.0)
+def forget(platform: Platform) -> None:
+    """What tasks looked up whose tokens ended a day ago; their output has been masked by then."""
+    platform.transact(
+        lambda ctx: ctx.tx.run(
+            "DELETE FROM workspace_secrets_seen WHERE token_id IN"
+            " (SELECT id FROM tokens WHERE revoked_at < ? OR expires_at < ?)", *[ctx.now() - 86_400_000] * 2
+        )
+    )  # fmt: skip
+
+
+def install(platform: Platform) -> None:
+    platform.redacting = Seen(platform.vault)
 
 
 # ---- for the rest of the platform
