@@ -46,3 +46,37 @@ def test_a_grant_ends_at_its_time_and_only_it_and_the_end_is_on_record(platform,
     assert {(r["address"], r["who_name"]) for r in rows} == {("team", "system")}
     assert again.snapshot(lambda ctx: audit.verify(ctx.tx, again.keys.audit)) is None
     again.stop()
+
+
+def test_no_decision_and_no_list_counts_a_grant_from_its_end_on_whoever_is_late_in_taking_it_away(
+    platform, people, clock
+):
+    """Nothing runs here but the clock; what was remembered of the grant, and the listing in SQL, end with it."""
+    bob, admin = people.person("bob"), people.admin.id
+
+    def plant(ctx):
+        under = objects.find(ctx, WORKSPACE, "")
+        made = [objects.create(ctx, ITEM, name, ITEM.example, under=under) for name in ("soon", "later", "lasting")]
+        for folder, until in zip(made, (clock.now() + 1000, clock.now() + 2000, None), strict=True):
+            grants.change(ctx, folder, bob.id, add=["CAN_READ"], until=until)
+        return made
+
+    made = platform.transact(plant, admin)
+
+    def seen(ctx):
+        judged = [o.name for o in made if CAN_READ.judge(ctx, o.id)]
+        listed = [o.name for o in objects.visible(ctx, ITEM, CAN_READ)]
+        assert sorted(judged) == sorted(name for name in listed if name != "bob")
+        return judged
+
+    look = lambda: platform.snapshot(seen, bob.id)
+    assert look() == ["soon", "later", "lasting"]
+    clock.advance(0.999)
+    assert look() == ["soon", "later", "lasting"]
+    clock.advance(0.001)
+    assert look() == ["later", "lasting"]
+    clock.advance(1)
+    assert look() == ["lasting"]
+    again = lambda ctx: grants.change(ctx, made[0], bob.id, add=["CAN_READ"], until=clock.now() + 1000)
+    platform.transact(again, admin)
+    assert look() == ["soon", "lasting"]

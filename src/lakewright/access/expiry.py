@@ -1,4 +1,6 @@
-"""Grants that end by themselves: taken back within a second of their time, and at every start before the first request."""
+"""Grants that end by themselves: no decision counts them from that moment on (`kernel.policy`); here they are taken
+away and their end is recorded, within a second, or at the next start.
+"""
 
 from lakewright.access import trail
 from lakewright.kernel import grants

@@ -29,7 +29,7 @@ def change(
 ) -> None:
     """Grant and revoke rights of a principal (its id) on the object. Invalid for a right the kind does not have.
 
-    What is granted `until` some time ends by itself then (`access.expiry`). It never shortens what is held for longer,
+    What is granted `until` some time counts for nothing from then on. It never shortens what is held for longer,
     and granting the same without an end makes it last.
     """
     add, remove = list(add), list(remove)

@@ -65,7 +65,7 @@ class Platform:
         self.store = open_store(settings.database_url, settings.sqlite_path)
         self.sole = isinstance(self.store, SqliteStore)
         self.node = _node(settings.data_dir)
-        self.policy = Policy()
+        self.policy = Policy(self.clock.now)
         self.authenticator: Authenticator = _nobody
         self.redacting: Redacting = lambda tx, token_id: None
         self.limit: Limit = _not_limited

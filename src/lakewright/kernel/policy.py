@@ -4,9 +4,11 @@ Sets are cached, never decisions: one closure per principal and one list of hold
 decisions would be n × m). They are valid for one *epoch*. Whatever changes membership, grants, ownership or ancestry, ends a token or deactivates somebody,
 bumps the epoch in its own transaction, and each deciding transaction reads it: a committed revoke therefore holds at
 once, on every node, with no expiry to wait for. Making a new object changes no existing answer and bumps nothing.
+A grant that ends by itself needs nobody to end it: the sets are good until the first such moment.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -38,6 +40,10 @@ class Known:
 
 @dataclass
 class Sets:
+    timed: bool = False
+    """Whether any grant has an end."""
+    ends: int | None = None
+    """When the next of them does: what is remembered here is good until then."""
     principals: dict[str, Known] = field(default_factory=dict[str, Known])
     tokens: dict[str, Row] = field(default_factory=dict[str, Row])
     closures: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
@@ -46,7 +52,8 @@ class Sets:
 
 
 class Policy:
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
         # Readers may still look at the epoch before; two are enough, four are kept.
         self._sets: OrderedDict[int, Sets] = OrderedDict()
 
@@ -54,14 +61,22 @@ class Policy:
         if tx.epoch is None:
             tx.epoch = int(tx.scalar("SELECT epoch FROM epoch WHERE id = 1"))
         found = self._sets.get(tx.epoch)
-        if found is None:
-            found = self._sets[tx.epoch] = Sets()
+        if found is None or (found.ends is not None and found.ends <= self._now()):
+            found = self._sets[tx.epoch] = self._begin(tx)
             while len(self._sets) > 4:
                 try:
                     self._sets.popitem(last=False)
                 except KeyError:  # another thread was quicker
                     break
         return found
+
+    def _begin(self, tx: Tx) -> Sets:
+        row = tx.one(
+            "SELECT MIN(expires_at) AS first, MIN(CASE WHEN expires_at > ? THEN expires_at END) AS next FROM grants"
+            " WHERE expires_at IS NOT NULL",
+            self._now(),
+        )
+        return Sets(row is not None and row["first"] is not None, None if row is None else row["next"])
 
     def forget(self) -> None:
         """After a rollback: an epoch number that was never committed may have been remembered."""
@@ -119,7 +134,10 @@ class Policy:
         if found is None:
             owner = str(tx.scalar("SELECT owner FROM objects WHERE id = ?", object_id) or "")
             by_right: dict[str, set[str]] = {}
-            for row in tx.all('SELECT principal, "right" FROM grants WHERE object_id = ?', object_id):
+            for row in tx.all(
+                'SELECT principal, "right" FROM grants WHERE object_id = ? AND (expires_at IS NULL OR expires_at > ?)',
+                object_id, self._now(),
+            ):  # fmt: skip
                 by_right.setdefault(str(row["right"]), set()).add(str(row["principal"]))
             found = _keep(held, object_id, Held(owner, {r: frozenset(p) for r, p in by_right.items()}))
         return found

@@ -130,6 +130,9 @@ class Right(Rule):
         me, rights = ", ".join("?" * len(mine)), ", ".join("?" * len(self.names))
         granted = f'SELECT object_id FROM grants WHERE principal IN ({me}) AND "right" IN ({rights})'
         params: tuple[Any, ...] = (*mine, *self.names)
+        if ctx.platform.policy.sets(ctx.tx).timed:
+            granted += " AND (expires_at IS NULL OR expires_at > ?)"
+            params += (ctx.now(),)
         if self.from_owner_above:
             granted += f" UNION SELECT id FROM objects WHERE owner IN ({me})"
             params += (*mine,)
