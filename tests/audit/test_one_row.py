@@ -86,19 +86,29 @@ def test_who_is_nobody_is_on_record_as_nobody(ask):
     assert row["because"]
 
 
-def test_a_body_that_is_too_large_is_on_record(ask, settings):
+@pytest.fixture
+def volume(people):
+    """A place to upload to: who may not upload is refused before a byte is read."""
+    people.admin.client.catalogs.create("a"), people.admin.client.schemas.create("b", "a")
+    people.admin.do(
+        "POST", "/api/2.1/unity-catalog/volumes", name="c", catalog_name="a", schema_name="b", volume_type="MANAGED"
+    )
+    return "/api/2.0/fs/files/Volumes/a/b/c/x"
+
+
+def test_a_body_that_is_too_large_is_on_record(ask, settings, volume):
     settings.http.body_bytes = settings.http.upload_bytes = 1000
-    for verb, path in (("POST", "/api/2.1/unity-catalog/catalogs"), ("PUT", "/api/2.0/fs/files/Volumes/a/b/c/x")):
+    for verb, path in (("POST", "/api/2.1/unity-catalog/catalogs"), ("PUT", volume)):
         answer, found = ask(verb, path, content=b"x" * 2000)
         assert answer.status_code == 413
         assert [(r["who_name"], r["status"]) for r in found] == [("admin", 413)]
 
 
-def test_a_client_that_goes_away_half_way_is_on_record(server, people):
+def test_a_client_that_goes_away_half_way_is_on_record(server, people, volume):
     where = urlsplit(server.url)
     for agent, request in (
         ("gone-1", "POST /api/2.1/unity-catalog/catalogs"),
-        ("gone-2", "PUT /api/2.0/fs/files/Volumes/a/b/c/x"),
+        ("gone-2", f"PUT {volume}"),
     ):
         with socket.create_connection((where.hostname, where.port)) as line:
             line.sendall(
