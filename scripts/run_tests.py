@@ -26,9 +26,10 @@ ON_POSTGRES = [
 
 
 def main(arguments: list[str]) -> int:
-    left_out = [
-        name for name, ok in (("Postgres", postgres()), ("Chromium", chromium()), ("strace", strace())) if not ok
-    ]
+    found = (
+        ("Postgres", postgres()), ("Chromium", chromium()), ("strace", strace()), ("the npm OpenID provider", provider()),
+    )  # fmt: skip
+    left_out = [name for name, ok in found if not ok]
     for name in left_out:
         print(
             f"\n*** {name} is not on this machine and could not be installed: its tests are LEFT OUT ***\n", flush=True
@@ -81,6 +82,15 @@ def strace() -> bool:
     """What makes the disk fail for the kill campaign."""
     there = lambda: bool(shutil.which("strace"))
     return there() or (apt("strace") and there())
+
+
+def provider() -> bool:
+    """What signing in is tested against: installed from npm by its lock file, into the cache folder."""
+    there = lambda: bool(shutil.which("node") and shutil.which("npm"))
+    install = [sys.executable, str(HERE / "tests/signin/provider/install.py")]
+    return (there() or (apt("nodejs") and apt("npm") and there())) and subprocess.run(
+        install, check=False
+    ).returncode == 0
 
 
 def apt(package: str) -> bool:

@@ -181,6 +181,23 @@ def test_a19_outsiders_who_fail_on_purpose_do_not_shut_the_owner_out(clock):
     attempts.check("203.0.113.7", "admin")
 
 
+def test_a19_a_neighbour_behind_the_same_address_does_not_shut_others_out(clock):
+    from lakewright.identity.attempts import Attempts
+    from lakewright.kernel.faults import TooMany
+
+    attempts = Attempts(clock, per_source=20, per_account=50, seconds=3)
+    attempts.succeeded("192.0.2.1", "trainer")
+    for _ in range(100):
+        attempts.failed("192.0.2.1", "broken pipeline")
+    attempts.check("192.0.2.1", "trainer")
+    with pytest.raises(TooMany):
+        attempts.check("192.0.2.1", "somebody new")
+    for _ in range(20):
+        attempts.failed("192.0.2.1", "trainer")
+    with pytest.raises(TooMany):
+        attempts.check("192.0.2.1", "trainer")
+
+
 def test_a19_one_machines_many_addresses_are_one_and_memory_stays_bounded(clock):
     from lakewright.identity import attempts as module
     from lakewright.kernel.faults import TooMany
@@ -197,6 +214,7 @@ def test_a19_one_machines_many_addresses_are_one_and_memory_stays_bounded(clock)
     assert len(attempts._sources._buckets) <= module.LARGEST
     assert len(attempts._accounts._buckets) <= module.LARGEST
     assert len(attempts._known) <= module.LARGEST
+    assert len(attempts._pairs._buckets) <= module.LARGEST
 
 
 def test_a20_there_is_no_default_credential(settings, clock):

@@ -5,39 +5,66 @@ file or frame passes without a living session from the same origin, and a sessio
 next frame in either direction.
 """
 
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lakewright.console import cookies
+from lakewright.console.activity import Activity
 from lakewright.identity import credentials
 from lakewright.kernel.context import Principal
 from lakewright.kernel.faults import Unauthenticated
 from lakewright.kernel.platform import Platform
 
-COOKIE = "lakewright_session"
 PREFIX = "/console"
+EVENT = '42["event"'
+"""How a socket.io frame begins that carries something a person did; others are heartbeats and acknowledgements."""
+
+
+class Sessions:
+    """Who is behind a request's cookie, as of now."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform, self.activity = platform, Activity(platform)
+
+    def of(self, scope: Scope) -> str:
+        """The session's secret; empty when there is none."""
+        return cookies.read(self.platform.settings, scope, cookies.SESSION)
+
+    def who(self, session: str) -> Principal | None:
+        """The person behind a session; None when it has ended, was left alone, or they have been deactivated."""
+        if not session:
+            return None
+        with self.platform.store.snapshot() as tx:
+            try:
+                person = self.platform.authenticator(self.platform, tx, credentials.of_session(session))
+            except Unauthenticated:
+                return None
+        return None if self.activity.idle(person.token_id) else person
 
 
 class Guard:
-    def __init__(self, platform: Platform, inner: ASGIApp) -> None:
-        self.platform, self.inner = platform, inner
+    def __init__(self, sessions: Sessions, inner: ASGIApp) -> None:
+        self.sessions, self.inner = sessions, inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send)
-        elif who(self.platform, session_of(scope)) is None:
-            target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
-            await RedirectResponse(f"{PREFIX}/login?next={quote(target)}", 303)(scope, receive, send)
+            return
+        person = self.sessions.who(self.sessions.of(scope))
+        if person is None:
+            await to_sign_in(scope)(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD") and not same_origin(scope):
             await PlainTextResponse("This request did not come from the console.", 403)(scope, receive, send)
         else:
+            await self.sessions.activity.used(person.token_id)
             await self.inner(scope, receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        session = session_of(scope)
-        if not same_origin(scope) or who(self.platform, session) is None:
+        session = self.sessions.of(scope)
+        person = self.sessions.who(session) if same_origin(scope) else None
+        if person is None:
             await receive()
             await send({"type": "websocket.close", "code": 4401})
             return
@@ -45,15 +72,18 @@ class Guard:
 
         async def checked_receive() -> Message:
             message = await receive()
-            if message["type"] == "websocket.receive" and who(self.platform, session) is None:
-                return {"type": "websocket.disconnect", "code": 4401}
+            if message["type"] == "websocket.receive":
+                if self.sessions.who(session) is None:
+                    return {"type": "websocket.disconnect", "code": 4401}
+                if str(message.get("text") or "").startswith(EVENT):
+                    await self.sessions.activity.used(person.token_id)
             return message
 
         async def checked_send(message: Message) -> None:
             nonlocal closed
             if closed:
                 return
-            if message["type"] == "websocket.send" and who(self.platform, session) is None:
+            if message["type"] == "websocket.send" and self.sessions.who(session) is None:
                 closed = True
                 await send({"type": "websocket.close", "code": 4401})
                 return
@@ -62,28 +92,10 @@ class Guard:
         await self.inner(scope, checked_receive, checked_send)
 
 
-def who(platform: Platform, session: str) -> Principal | None:
-    """The person behind a session; None when it has ended or they have been deactivated."""
-    if not session:
-        return None
-    with platform.store.snapshot() as tx:
-        try:
-            return platform.authenticator(platform, tx, credentials.of_session(session))
-        except Unauthenticated:
-            return None
-
-
-def session_of(scope: Scope) -> str:
-    """The session's secret from the cookie; empty when there is none."""
-    for name, value in scope["headers"]:
-        if name == b"cookie":
-            try:
-                morsel = SimpleCookie(value.decode("latin-1")).get(COOKIE)
-            except CookieError:
-                return ""
-            if morsel is not None:
-                return morsel.value
-    return ""
+def to_sign_in(scope: Scope) -> RedirectResponse:
+    """To the sign-in page, and from there back to where this request wanted to go."""
+    target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+    return RedirectResponse(f"{PREFIX}/login?next={quote(target, safe='')}", 303)
 
 
 def same_origin(scope: Scope) -> bool:

@@ -1,12 +1,12 @@
-"""Console sessions: signing in with a token, and out again.
+"""Console sessions: signing in with a token or with the organisation's provider, and out again.
 
 A session ends with the token it was opened with, after `signin.session_hours`, after `signin.idle_minutes` without
 use, and when its person signs out; the cookie then names nothing.
 """
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
-from lakewright.identity import credentials
+from lakewright.identity import credentials, provider
 from lakewright.identity.attempts import Attempts
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Denied, Unauthenticated
@@ -16,10 +16,23 @@ from lakewright.kernel.roots import IN_WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE, PUBLIC
 
 api = Api("console", "/api/2.1/lakewright/console/sessions")
+RETURN = "/console/signed-in"
+"""Where the provider sends the browser back to; registered with it as the redirect URI."""
 
 
 class SignIn(Ask):
     token: SecretStr
+
+
+class Leave(Ask):
+    after: str = Field("", max_length=4000)
+
+
+class ComeBack(Ask):
+    note: SecretStr
+    code: SecretStr
+    state: SecretStr
+    iss: str = ""
 
 
 @api("POST", audit="signIn", on=IN_WORKSPACE, needs=PUBLIC, runs=OUTSIDE)
@@ -34,6 +47,30 @@ def sign_in(ctx: Ctx, workspace: Obj[Root], ask: SignIn) -> Reply:
         raise
 
 
+@api("POST", "/provider/leave", audit="signInAtProvider", on=IN_WORKSPACE, needs=PUBLIC, runs=OUTSIDE)
+def leave(ctx: Ctx, workspace: Obj[Root], ask: Leave) -> Reply:
+    """Open: it tells a browser where its person signs in."""
+    ctx.the(Attempts).check(ctx.request.source)
+    left = provider.leave(ctx, ask.after, ctx.request.base_url + RETURN)
+    return {"location": left.location, "note": left.note}
+
+
+@api("POST", "/provider/return", audit="signInFromProvider", on=IN_WORKSPACE, needs=PUBLIC, runs=OUTSIDE)
+def come_back(ctx: Ctx, workspace: Obj[Root], ask: ComeBack) -> Reply:
+    """Open: this is where a person whom the provider vouches for becomes a session."""
+    attempts, source = ctx.the(Attempts), ctx.request.source
+    attempts.check(source)
+    try:
+        principal_id, after = provider.come_back(
+            ctx, ask.note.get_secret_value(), code=ask.code.get_secret_value(), state=ask.state.get_secret_value(),
+            iss=ask.iss, redirect_uri=ctx.request.base_url + RETURN,
+        )  # fmt: skip
+    except (Unauthenticated, Denied):
+        attempts.failed(source)
+        raise
+    return {**ctx.transact(lambda now: opened(now, principal_id)), "after": after}
+
+
 @api("DELETE", audit="signOut", on=IN_WORKSPACE, needs=EVERYONE)
 def sign_out(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
     """Open to all: it ends the caller's own session and nothing else."""
@@ -46,6 +83,7 @@ def sign_out(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
 
 def opened(ctx: Ctx, principal_id: str, *, parent: str | None = None, no_later_than: int | None = None) -> Reply:
     """A new session: never one that the browser brought, so that none can be fixed in advance."""
+    credentials.proven(ctx, principal_id)
     made = credentials.issue(
         ctx, principal_id, "session", lifetime_seconds=int(ctx.settings.signin.session_hours * 3600),
         comment="console", parent=parent, no_later_than=no_later_than,

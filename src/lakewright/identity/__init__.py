@@ -1,8 +1,11 @@
 """Identity: people, groups and service principals, and how they prove who they are."""
 
 from lakewright.identity import (
+    applications,
+    consent,
     credentials,
     discovery,
+    federation,
     groups,
     me,
     oauth,
@@ -15,6 +18,6 @@ from lakewright.identity import (
 from lakewright.identity.first_start import install
 
 __all__ = [
-    "credentials", "discovery", "groups", "install", "me", "oauth", "people", "scim_discovery", "secrets",
+    "applications", "consent", "credentials", "discovery", "federation", "groups", "install", "me", "oauth", "people", "scim_discovery", "secrets",
     "service_principals", "tokens",
 ]  # fmt: skip

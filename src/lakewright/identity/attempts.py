@@ -1,9 +1,10 @@
 """Attempts: how often signing in may fail before the next try has to wait. Kept in memory, per process.
 
-Two buckets of failures that drain with time: one per source address (IPv6: per /64, which one machine has to itself)
-and one per account. Either full: 429 with the seconds to wait. An address from which the account has signed in before
-is not held up by the account's bucket, so that strangers who fail on purpose cannot shut its owner out. Nothing is ever
-locked: secrets are 256 random bits, so a limit is there against load and noise, not against guessing.
+Buckets of failures that drain with time: one per source address (IPv6: per /64, which one machine has to itself) and
+one per account. Either full: 429 with the seconds to wait. An account at an address from which it has signed in before
+has a bucket of its own instead: neither strangers who fail on purpose nor a neighbour behind the same address can shut
+its owner out. Nothing is ever locked: secrets are 256 random bits, so a limit is there against load and noise, not
+against guessing.
 """
 
 import ipaddress
@@ -55,23 +56,29 @@ class Attempts:
     def __init__(self, clock: Clock, *, per_source: int, per_account: int, seconds: float) -> None:
         self._sources = Buckets(clock, per_source, seconds)
         self._accounts = Buckets(clock, per_account, seconds)
+        self._pairs = Buckets(clock, per_source, seconds)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._lock = threading.Lock()
 
     def check(self, source: str, account: str = "") -> None:
-        """TooMany while the source, or the account for a source it does not know, has failed too often."""
-        source = network(source)
+        """TooMany while the source or the account has failed too often; those who know each other, only together."""
+        pair = (network(source), account)
         with self._lock:
-            wait = self._sources.wait(source)
-            if account and (source, account) not in self._known:
-                wait = max(wait, self._accounts.wait(account))
+            if account and pair in self._known:
+                wait = self._pairs.wait("@".join(pair))
+            else:
+                wait = max(self._sources.wait(pair[0]), self._accounts.wait(account) if account else 0)
         if wait > 0:
             seconds = math.ceil(wait)
             raise TooMany(f"too many failed attempts to sign in; next one in {seconds} s", retry_after=seconds)
 
     def failed(self, source: str, account: str = "") -> None:
+        pair = (network(source), account)
         with self._lock:
-            self._sources.add(network(source))
+            if account and pair in self._known:
+                self._pairs.add("@".join(pair))
+                return
+            self._sources.add(pair[0])
             if account:
                 self._accounts.add(account)
 

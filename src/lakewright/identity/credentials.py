@@ -169,6 +169,12 @@ def of_caller(ctx: Ctx) -> Row | None:
     return ctx.tx.one("SELECT * FROM tokens WHERE id = ?", ctx.principal.token_id) if ctx.principal.token_id else None
 
 
+def proven(ctx: Ctx, principal_id: str) -> None:
+    """Say in the audit trail who a caller without a token has turned out to be."""
+    if ctx.entry is not None:
+        ctx.entry.who, ctx.entry.who_name = principal_id, ctx.name_of(principal_id)
+
+
 def _secret(scheme: str, value: str) -> str:
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()

@@ -1,5 +1,6 @@
 """Host discovery: what every client asks before it signs in."""
 
+from lakewright.identity import accounts, oauth, scopes
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.objects import Obj
@@ -20,6 +21,7 @@ def config(ctx: Ctx, account: Obj[Root], ask: Nothing) -> Reply:
     return {
         "oidc_endpoint": f"{ctx.request.base_url}/oidc", "account_id": objects.find(ctx, ACCOUNT, "").id,
         "workspace_id": ctx.workspace, "cloud": "aws", "host_type": "WORKSPACE_HOST",
+        "token_federation_default_oidc_audiences": [objects.find(ctx, ACCOUNT, "").id],
     }  # fmt: skip
 
 
@@ -28,13 +30,17 @@ def config(ctx: Ctx, account: Obj[Root], ask: Nothing) -> Reply:
     also=("/oidc/accounts/{account_id}/.well-known/oauth-authorization-server",),
 )  # fmt: skip
 def authorization_server(ctx: Ctx, account: Obj[Root], ask: InAccount) -> Reply:
-    """Open: RFC 8414 metadata."""
-    base = ctx.request.base_url
+    """Open: RFC 8414 metadata. No `jwks_uri`: our tokens are opaque, only we can say whether one is good."""
+    accounts.check(ctx, ask.account_id)
+    base = f"{ctx.request.base_url}/oidc"
+    here = f"{base}/accounts/{ask.account_id}" if ask.account_id else base
     return {
-        "issuer": f"{base}/oidc", "token_endpoint": f"{base}/oidc/v1/token", "grant_types_supported": ["client_credentials"],
-        "authorization_endpoint": f"{base}/oidc/v1/authorize", "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "scopes_supported": ["all-apis"],
+        "issuer": base, "authorization_endpoint": f"{here}/v1/authorize", "token_endpoint": f"{here}/v1/token",
+        "revocation_endpoint": f"{here}/v1/revoke", "grant_types_supported": sorted(oauth.GRANTS),
+        "response_types_supported": ["code"], "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": True,
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "scopes_supported": [*sorted(scopes.KNOWN), scopes.REFRESH],
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lakewright.identity import credentials, principals, scopes, tokens
 from lakewright.identity.attempts import Attempts
 from lakewright.identity.groups import GROUP, Group
+from lakewright.identity.issuers import Issuers
 from lakewright.identity.people import USER, User
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
@@ -40,6 +41,7 @@ def install(platform: Platform) -> None:
             seconds=signin.failure_seconds,
         )
     )  # fmt: skip
+    platform.provide(Issuers(platform.clock))
     platform.provide(FirstToken(platform.transact(_administrator)))
     platform.transact(tokens.plant)
 

@@ -11,7 +11,8 @@ from nicegui import app, ui
 from nicegui.nicegui import _startup  # pyright: ignore[reportPrivateUsage]
 from starlette.types import ASGIApp
 
-from lakewright.console.guard import PREFIX, session_of
+from lakewright.console import cookies
+from lakewright.console.guard import PREFIX
 from lakewright.identity import credentials
 from lakewright.kernel import ids
 from lakewright.kernel.context import RequestInfo
@@ -83,7 +84,9 @@ def caller() -> Caller:
     request = ui.context.client.request
     client = request.client
     return Caller(
-        session_of(request.scope), client.host if client else "", request.headers.get("user-agent", "console")
+        cookies.read(_PLATFORM[0].settings, request.scope, cookies.SESSION),
+        client.host if client else "",
+        request.headers.get("user-agent", "console"),
     )
 
 
