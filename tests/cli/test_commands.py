@@ -52,6 +52,23 @@ def test_a_token_that_a_person_makes_is_theirs(server, people) -> None:
     assert me["userName"] == "ada@example.com"
 
 
+def test_tokens_are_listed_and_revoked_ones_own_and_by_an_administrator(server, people) -> None:
+    ada, connect = people.person("ada@example.com"), ("--host", server.url, "--token")
+    made = _run("token", "create", "--comment", "laptop", "--scope", "sql", *connect, ada.token)
+    listed = _run("token", "list", *connect, ada.token)
+    [row] = [line for line in listed.output.splitlines() if "laptop" in line]
+    assert "sql" in row
+    assert made.output.strip() not in listed.output
+    assert _run("token", "revoke", row.split()[0], *connect, ada.token).exit_code == 0
+    assert "laptop" not in _run("token", "list", *connect, ada.token).output
+    refused = _run("token", "list", "--everybody", *connect, ada.token)
+    assert "PERMISSION_DENIED" in refused.output
+    everybody = _run("token", "list", "--everybody", "--kind", "personal", *connect, people.admin.token)
+    [row] = [line for line in everybody.output.splitlines() if "ada@example.com" in line]
+    assert _run("token", "revoke", row.split()[0], "--anybodys", *connect, people.admin.token).exit_code == 0
+    assert _run("token", "list", *connect, ada.token).exit_code == 1
+
+
 def test_a_refusal_is_shown_in_the_platforms_own_words(server, people) -> None:
     ada = people.person("ada@example.com")
     robot = people.service_principal("robot")
