@@ -9,6 +9,7 @@ import base64
 import random
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -57,30 +58,34 @@ class World:
     platform: Platform
     url: str
     people: People
-    chance: random.Random
+    chances: dict[str, random.Random]
     teams: dict[str, Team] = field(default_factory=dict)
     personas: list[Persona] = field(default_factory=list)
     sealed: list[bytes] = field(default_factory=list)
     """What may be nowhere, in any writing."""
 
+    @cached_property
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60)
+
     def canary(self, letter: str) -> str:
-        return f"cnry{letter}{self.chance.randbytes(6).hex()}"
+        return f"cnry{letter}{self.chances[letter].randbytes(6).hex()}"
 
     def ask(self, who: Person, verb: str, where_: str, content_: bytes | None = None, **body: Any) -> Any:
         """A call that must work: this is how the world is made."""
         where: dict[str, Any] = {"params": body} if verb in ("GET", "DELETE") else {"json": body}
         if content_ is not None:
             where = {"content": content_}
-        answer = httpx.request(
-            verb, self.url + where_, headers={"authorization": f"Bearer {who.token}"}, timeout=60, **where
-        )
+        answer = self.http.request(verb, where_, headers={"authorization": f"Bearer {who.token}"}, **where)
         assert answer.status_code < 300, (verb, where_, answer.text)
         return answer.json() if answer.content else {}
 
 
-def build(platform: Platform, url: str, seed: int) -> World:
+def build(platform: Platform, url: str, seed: int, hidden: int | None = None, more: int = 0) -> World:
+    """The same `seed`, the same world. Team B's share is drawn from `hidden`, and is `more` than team A's."""
     people = People(platform, url)
-    world = World(platform, url, people, random.Random(seed))
+    seeds = {"a": f"{seed}a", "s": f"{seed}s{hidden}", "b": f"{hidden if hidden is not None else seed}b"}
+    world = World(platform, url, people, {letter: random.Random(each) for letter, each in seeds.items()})
     olga, otto = people.person("olga", ["team-a"]), people.person("otto", ["team-b"])
     reader, editor = people.person("rita", ["a-readers"]), people.person("edda", ["a-editors"])
     machine, stranger = people.service_principal("machine"), people.person("stranger")
@@ -92,7 +97,8 @@ def build(platform: Platform, url: str, seed: int) -> World:
             "servicePrincipal": people.service_principal(world.canary(letter)).id,
         }  # fmt: skip
         platform.transact(lambda ctx, team=team, members=members: _plant(ctx, world, team, members))
-        _real_things(world, team)
+        for _ in range(1 + (more if letter == "b" else 0)):
+            _real_things(world, team)
     readers, editors = people.group("a-readers"), people.group("a-editors")
     platform.transact(lambda ctx: _share(ctx, world.teams["a"], readers, editors))
     world.ask(

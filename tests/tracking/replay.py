@@ -70,7 +70,7 @@ def logging() -> Iterator[Step]:
     yield post("/runs/log-parameter", run_id="$a", key="bad|name", value="4")
     yield post("/runs/log-parameter", run_id="$a", key="long", value="v" * 7000)
     yield post("/runs/log-parameter", run_id="$a", key="k" * 251, value="v")
-    yield post("/runs/log-parameter", run_uuid="$a", run_id="$a", key="by/uuid", value="1")
+    yield post("/runs/log-parameter", run_uuid="$a", run_id="$a", key="by/uuid", value="yes")
     yield post("/runs/log-metric", run_id="$a", **metric("loss", 0.5))
     yield post("/runs/log-metric", run_id="$a", **metric("loss", 0.4, step=2))
     yield post("/runs/log-metric", run_id="$a", **metric("loss", 0.3, step=1))

@@ -6,6 +6,7 @@ it keeps its name, its permissions and its runs, and can be restored. Its name i
 row's name is a copy for MLflow's own tools.
 """
 
+import secrets
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -234,13 +235,16 @@ def shown(tx: Tx, rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def _insert(ctx: Ctx, path: str, location: str | None) -> int:
-    """The database gives the number, as it does for MLflow itself."""
-    [made] = ctx.tx.returning(
-        "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time)"
-        " VALUES (?, ?, 'active', ?, ?) RETURNING experiment_id",
-        path, location, ctx.now(), ctx.now(),
-    )  # fmt: skip
-    return int(made["experiment_id"])
+    """MLflow would count; a count would tell everybody how many experiments others have made."""
+    made: list[Row] = []
+    while not made:
+        made = ctx.tx.returning(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time,"
+            " last_update_time) VALUES (?, ?, ?, 'active', ?, ?) ON CONFLICT (experiment_id) DO NOTHING"
+            " RETURNING experiment_id",
+            10**9 + secrets.randbelow(2**31 - 10**9), path, location, ctx.now(), ctx.now(),
+        )  # fmt: skip
+    return int(made[0]["experiment_id"])
 
 
 def _require_free(ctx: Ctx, path: str) -> None:

@@ -16,6 +16,7 @@ from lakewright.kernel.rules import EVERYONE, require
 from lakewright.workspace import folders, notebooks
 from lakewright.workspace.folders import (
     AT_PATH,
+    AT_PATH_TO_DELETE,
     CAN_EDIT,
     CAN_MANAGE,
     CAN_READ,
@@ -117,7 +118,7 @@ def export(ctx: Ctx, item: Obj[Any], ask: Export) -> Reply | Raw:
     return {"content": base64.b64encode(content).decode(), "file_type": ending}
 
 
-@api("POST", "/delete", audit="workspaceDelete", on=AT_PATH, needs=CAN_MANAGE)
+@api("POST", "/delete", audit="workspaceDelete", on=AT_PATH_TO_DELETE, needs=CAN_MANAGE)
 def delete(ctx: Ctx, item: Obj[Any], ask: Delete) -> Reply:
     if item.kind != ITEM.name or item.full_name in KEPT:
         raise Invalid(f"Path ({folders.shown(item.full_name)}) cannot be deleted")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -79,12 +80,12 @@ class AtPath(Target[Any]):
         return shown(full_name)
 
 
-def existing(ctx: Ctx, path: str) -> Obj[Any]:
-    """What is at the path. That nothing is there is told only to those who could read it if it were."""
+def existing(ctx: Ctx, path: str, right: Rule = CAN_READ) -> Obj[Any]:
+    """What is at the path. That nothing is there is told only to those who would hold the right on it if it were."""
     here = nearest(ctx, path)
     if here.full_name == path:
         return here
-    verdict = CAN_READ.judge(ctx, here.id)
+    verdict = right.judge(ctx, here.id)
     raise NotFound(f"Path ({shown(path)}) doesn't exist.") if verdict else denied(ctx, verdict, ITEM.name, path)
 
 
@@ -151,6 +152,7 @@ class SomethingIn(Rule):
 
 SEE = SomethingIn(CAN_READ)
 AT_PATH = AtPath("{path}", ITEM, finds=existing)
+AT_PATH_TO_DELETE = AtPath("{path}", ITEM, finds=partial(existing, right=CAN_MANAGE))
 NEAR_PATH = AtPath("{path}", ITEM, finds=nearest_seen)
 
 
