@@ -169,3 +169,67 @@ def test_what_is_granted_is_gone_with_the_object(platform, people, folder):
         bob.client.workspace.mkdirs("/team/x")
     again = str(it.workspace.get_status("/team").object_id)
     assert platform.snapshot(lambda ctx: grants.held(ctx, objects.by_id(ctx, KINDS["directories"], again))) == {}
+
+
+SPELLED = {
+    "job": ("jobs", "jobs", "job_id"),
+    "experiment": ("experiments", "experiments", "experiment_id"),
+    "serving_endpoint": ("serving_endpoints", "serving-endpoints", "serving_endpoint_id"),
+    "warehouse": ("warehouses", "warehouses", "warehouse_id"),
+    "workspace_object": ("workspace", "directories", "workspace_object_id"),
+}
+"""The SDK's own methods for permissions: its service, what it calls the type, and the parameter with the id."""
+ELSEWHERE = {"secret_scope", "servicePrincipal", "submittedRun", "authorization"}
+"""Kinds whose rights the SDK sets by calls of their own, or not at all."""
+
+
+def test_every_kind_with_levels_is_reached_by_the_sdks_own_methods(platform, people, planted):
+    people.person("bob")
+    assert {k.name for k in LEVELED} - ELSEWHERE <= set(SPELLED)
+    for name, (service, called, parameter) in SPELLED.items():
+        the = getattr(people.admin.client, service)
+        if name == "workspace_object":
+            people.admin.client.workspace.mkdirs("/here")
+            obj = platform.snapshot(lambda ctx: objects.find(ctx, KINDS["directory"], "here"))
+        else:
+            obj = planted(KINDS[name])
+        given = {parameter: obj.id, **({"workspace_object_type": called} if name == "workspace_object" else {})}
+        [weakest, *_] = KINDS[name].rights
+        kept = [{"user_name": "admin", "permission_level": "IS_OWNER"}] if levels.has_owner(KINDS[name]) else []
+        entry = {"user_name": "bob", "permission_level": weakest}
+        shown = the.set_permissions(**given, access_control_list=[_Plain(e) for e in (*kept, entry)])
+        assert shown.object_id == f"/{called}/{obj.id}"
+        for each in (shown, the.get_permissions(**given)):
+            held = {
+                e.user_name or e.group_name: [(p.permission_level.value, p.inherited, p.inherited_from_object)]
+                for e in each.access_control_list
+                for p in e.all_permissions[:1]
+            }
+            assert held["bob"] == [(weakest, False, None)]
+        above = [
+            source
+            for e in shown.access_control_list
+            for p in e.all_permissions
+            if e.group_name and p.inherited and p.permission_level.value == "CAN_MANAGE"
+            for source in p.inherited_from_object
+        ]
+        assert f"/{called}/" in above, "the administrators manage it, from the root"
+        listed = [level.permission_level.value for level in the.get_permission_levels(**given).permission_levels]
+        assert listed == levels.possible(KINDS[name])
+        the.update_permissions(**given, access_control_list=[_Plain({**entry, "permission_level": "CAN_MANAGE"})])
+        assert platform.snapshot(lambda ctx, obj=obj: grants.held(ctx, obj))[people.person("bob").id] == ["CAN_MANAGE"]
+
+
+class _Plain(dict):
+    """An entry of an access control list, for whichever of the SDK's classes a method asks for."""
+
+    def as_dict(self):
+        return dict(self)
+
+
+def test_older_clients_spell_warehouses_with_sql_in_front(people):
+    admin = people.admin
+    made = admin.do("POST", "/api/2.0/sql/warehouses", name="small", cluster_size="2X-Small")
+    for path in (f"/api/2.0/permissions/sql/warehouses/{made['id']}", f"/api/2.0/permissions/warehouses/{made['id']}"):
+        assert admin.do("GET", path)["object_id"] == f"/warehouses/{made['id']}"
+        assert admin.do("GET", f"{path}/permissionLevels")["permission_levels"]

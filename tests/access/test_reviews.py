@@ -98,7 +98,12 @@ def test_owners_decide_nobody_reviews_their_own_and_closing_revokes_and_signs(sh
         ann.do("POST", f"{PATH}/{review}/close")
     with pytest.raises(BadRequest, match="2 grants are undecided"):
         admin.do("POST", f"{PATH}/{review}/close")
+    reads = lambda: admin.do(
+        "GET", "/api/2.0/lakewright/access/explain", principal="dan", object="catalogs:/main", action="USE_CATALOG"
+    )["allowed"]
+    assert reads()
     closed = admin.do("POST", f"{PATH}/{review}/close", undecided="revoke")
+    assert not reads(), "what was remembered of it ends with it"
     assert (closed["state"], closed["counts"]) == ("closed", {"keep": 2, "revoke": 3, "undecided": 2})
     assert held(admin, "schema", "main.sales") == {"analysts": ["SELECT"], "dan": ["USE_SCHEMA"]}
     assert held(admin, "catalog", "main") == {"bob": ["CREATE_SCHEMA"]}
