@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from actors import People, Served
 from typer.testing import CliRunner, Result
@@ -21,6 +23,7 @@ from lakewright.kernel.platform import Platform
 from lakewright.kernel.socket import Server
 from lakewright.sql import governed
 
+TOKEN = re.compile(r"shown this once: (\S+)")
 PASSPHRASE = "correct horse battery staple"
 
 
@@ -113,6 +116,10 @@ def opened(settings: Settings) -> Iterator[Served]:
     finally:
         listening.stop()
         platform.stop()
+
+
+def me(url: str, token: str) -> int:
+    return httpx.get(f"{url}/api/2.0/preview/scim/v2/Me", headers={"authorization": f"Bearer {token}"}).status_code
 
 
 def on_postgres() -> bool:

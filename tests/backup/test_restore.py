@@ -7,21 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-from backup.conftest import LivedIn, opened, run, sql, url_of
+from backup.conftest import TOKEN, LivedIn, me, opened, run, sql, url_of
 
 from lakewright.backup.repository import Kept, Manifest, Repository, Set, as_of
 from lakewright.kernel import audit
 from lakewright.tracking.schema import statements
 
-TOKEN = re.compile(r"shown this once: (\S+)")
-
 
 def restored(lived_in: LivedIn, elsewhere, *more: str):
     return run("restore", str(lived_in.directory), str(elsewhere.data_dir), *url_of(elsewhere), *more)
-
-
-def me(url: str, token: str) -> int:
-    return httpx.get(f"{url}/api/2.0/preview/scim/v2/Me", headers={"authorization": f"Bearer {token}"}).status_code
 
 
 def test_an_installation_comes_back_whole_in_another_place(lived_in: LivedIn, elsewhere, passphrase):
