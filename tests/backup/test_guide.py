@@ -35,5 +35,5 @@ def test_the_guides_commands_work_as_they_are_written(lived_in: LivedIn, tmp_pat
         done = run(*shlex.split(command)[1:], env={"LAKEWRIGHT_DATA_DIR": str(lived_in.settings.data_dir)})
         assert done.exit_code == 0, f"{command}\n{done.output}"
         ran.append(command.split()[1])
-    assert ran == ["backup"] * 4 + ["restore", "restore", "check"]
+    assert ran == ["backup"] * 4 + ["restore", "restore", "check", "doctor"]
     assert os.listdir(tmp_path / "restored1")

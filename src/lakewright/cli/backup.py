@@ -1,4 +1,4 @@
-"""`lakewright backup`, `restore` and `check`: on the machine itself, beside the server, with no token."""
+"""`lakewright backup`, `restore`, `check` and `doctor`: on the machine itself, beside the server, with no token."""
 
 from __future__ import annotations
 
@@ -161,6 +161,21 @@ def check(
         for wrong in each.wrong:
             out.print(f"      {wrong}", highlight=False, soft_wrap=True, markup=False)
     if any(each.wrong for each in checked):
+        raise typer.Exit(1)
+
+
+MARKS = {"ok": "ok     ", "weak": "[yellow]weak[/]   ", "wrong": "[bold red]wrong[/]  ", "unknown": "[dim]unknown[/]"}
+
+
+def doctor(data_dir: DataDir = None, database_url: Database = None) -> None:
+    """What is weak about this installation and its machine, and what this cannot know. Exits 1 if something is wrong."""
+    from lakewright.backup.doctor import examine
+
+    found = examine(_settings(data_dir, database_url))
+    for each in found:
+        out.print(MARKS[each.level], highlight=False, end=" ")
+        out.print(each.what, highlight=False, soft_wrap=True, markup=False)
+    if any(each.level == "wrong" for each in found):
         raise typer.Exit(1)
 
 
