@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from lakewright.projects.client import Client, Refused, Unreachable
 
 SCIM = "/api/2.0/preview/scim/v2"
 UNITY = "/api/2.1/unity-catalog"
 PATIENCE_SECONDS = 60
+WEEK = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class Running:
         self.url = f"http://127.0.0.1:{port}"
         self.log = data_dir / "demo.log"
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        environment = {**os.environ, "LAKEWRIGHT_ADMIN_TOKEN": admin_token}
+        environment = {
+            **os.environ, "LAKEWRIGHT_ADMIN_TOKEN": admin_token,
+            # The people of the demo stay signed in for as long as it may be looked at.
+            "LAKEWRIGHT_TOKENS__ACCESS_MINUTES": str(WEEK // 60),
+        }  # fmt: skip
         command = [sys.executable, "-m", "lakewright.cli.main", "up", "--port", str(port), "--data-dir", str(data_dir)]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
@@ -79,28 +87,62 @@ def new_token() -> str:
 
 
 class People:
-    """Made by the administrator, each with a token of their own from then on."""
+    """Made by the administrator. People sign in through the demo's own identity provider, machines get a token."""
 
     def __init__(self, admin: Client) -> None:
         self.admin = admin
+        self._provider = Provider(admin)
 
     def user(self, name: str, display_name: str) -> Person:
-        """With a first token that the administrator makes on their behalf, as an identity provider would vouch for them."""
         made = self.admin.call("POST", f"{SCIM}/Users", {"userName": name, "displayName": display_name})
-        return self._with_token(str(made["id"]), name)
+        return self._person(str(made["id"]), name, self._provider.sign_in(name))
 
     def service_principal(self, display_name: str) -> Person:
         made = self.admin.call("POST", f"{SCIM}/ServicePrincipals", {"displayName": display_name})
-        return self._with_token(str(made["id"]), str(made["applicationId"]))
+        name = str(made["applicationId"])
+        body = {"application_id": name, "comment": "demo", "lifetime_seconds": WEEK}
+        token = str(self.admin.call("POST", "/api/2.0/token-management/on-behalf-of/tokens", body)["token_value"])
+        return self._person(str(made["id"]), name, token)
 
     def group(self, name: str, *members: Person) -> str:
         body = {"displayName": name, "members": [{"value": one.id} for one in members]}
         return str(self.admin.call("POST", f"{SCIM}/Groups", body)["id"])
 
-    def _with_token(self, id: str, name: str) -> Person:
-        body = {"application_id": name, "comment": "demo", "lifetime_seconds": 7 * 24 * 3600}
-        token = str(self.admin.call("POST", "/api/2.0/token-management/on-behalf-of/tokens", body)["token_value"])
+    def _person(self, id: str, name: str, token: str) -> Person:
         return Person(id, name, token, self.admin.as_(token))
+
+
+class Provider:
+    """An identity provider of one key: the administrator trusts it once, and whoever it vouches for is signed in."""
+
+    ISSUER = "https://people.flights.example"
+
+    def __init__(self, admin: Client) -> None:
+        from joserfc.jwk import ECKey
+
+        self._host = admin.host
+        self._key = ECKey.generate_key("P-256", parameters={"kid": "demo", "use": "sig", "alg": "ES256"})
+        account = httpx.get(f"{self._host}/.well-known/databricks-config", timeout=30).json()["account_id"]
+        keys = json.dumps({"keys": [self._key.as_dict(private=False)]})
+        policy = {"issuer": self.ISSUER, "audiences": ["lakewright"], "jwks_json": keys}
+        admin.call("POST", f"/api/2.0/accounts/{account}/federationPolicies", {"oidc_policy": policy})
+
+    def sign_in(self, name: str) -> str:
+        """An access token of the person, for a token of ours that says who they are."""
+        from joserfc import jwt
+
+        now = int(time.time())
+        claims = {"iss": self.ISSUER, "aud": "lakewright", "sub": name, "iat": now, "exp": now + WEEK}
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "subject_token": jwt.encode({"alg": "ES256", "kid": "demo"}, claims, self._key),
+            "scope": "all-apis",
+        }
+        answer = httpx.post(f"{self._host}/oidc/v1/token", data=form, timeout=30)
+        if answer.status_code != 200:
+            raise Refused(answer.status_code, "NOT_SIGNED_IN", answer.text)
+        return str(answer.json()["access_token"])
 
 
 def grant(client: Client, securable: str, full_name: str, principal: str, *privileges: str) -> None:
