@@ -120,7 +120,6 @@ def delete(ctx: Ctx, user: Obj[User], ask: ById) -> Raw:
         raise Invalid("you cannot delete yourself")
     credentials.end_principal(ctx, user.id)
     objects.delete(ctx, user)
-    principals.keep_an_administrator(ctx)
     return scim.gone()
 
 

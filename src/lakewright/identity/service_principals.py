@@ -119,7 +119,6 @@ def delete(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Raw:
         raise Invalid("you cannot delete yourself")
     credentials.end_principal(ctx, it.id)
     objects.delete(ctx, it)
-    principals.keep_an_administrator(ctx)
     return scim.gone()
 
 
