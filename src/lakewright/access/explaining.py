@@ -74,8 +74,8 @@ def explained(ctx: Ctx, names: Names, rule: Rule, object_id: str) -> dict[str, A
 
 def _path(ctx: Ctx, names: Names, way: Way) -> dict[str, Any]:
     path: dict[str, Any] = {"holds": way.held, "on": names.object(way.at)["object"], "inherited": way.distance > 0}
-    if way.through:
-        path["through"] = sorted(names.chain(ctx.principal.id, holder) for holder in way.through)
+    if through := way.holders & ctx.principal.ids:
+        path["through"] = sorted(names.chain(ctx.principal.id, holder) for holder in through)
     ends = _until(ctx, way)
     if ends is not None:
         path["until"] = ends
@@ -84,9 +84,9 @@ def _path(ctx: Ctx, names: Names, way: Way) -> dict[str, Any]:
 
 def _until(ctx: Ctx, way: Way) -> int | None:
     """When the path ends by itself: when every grant it rests on does."""
-    if not way.through or way.held == "owner":
+    holders = sorted(way.holders & ctx.principal.ids)
+    if not holders or way.held == "owner":
         return None
-    holders = sorted(way.through)
     rows = ctx.tx.all(
         'SELECT expires_at FROM grants WHERE object_id = ? AND "right" = ?'
         f" AND principal IN ({', '.join('?' * len(holders))})",

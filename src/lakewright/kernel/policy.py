@@ -26,6 +26,8 @@ class Held:
     """What is held directly on one object: its owner, and by right the principals it was granted to."""
 
     owner: str
+    owners: frozenset[str]
+    """The same, as a set of one."""
     by_right: Holders
 
 
@@ -139,7 +141,7 @@ class Policy:
                 object_id, self._now(),
             ):  # fmt: skip
                 by_right.setdefault(str(row["right"]), set()).add(str(row["principal"]))
-            found = _keep(held, object_id, Held(owner, {r: frozenset(p) for r, p in by_right.items()}))
+            found = _keep(held, object_id, Held(owner, frozenset((owner,)), {r: frozenset(p) for r, p in by_right.items()}))
         return found
 
 

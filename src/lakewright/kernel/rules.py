@@ -28,12 +28,12 @@ class Verdict:
 
 
 class Way(NamedTuple):
-    """One path by which something is held: what, on which object, how far above, through which of one's own ids."""
+    """One path by which something is held: what, on which object, how far above, and who holds it there."""
 
     held: str
     at: str
     distance: int = 0
-    through: frozenset[str] = frozenset()
+    holders: frozenset[str] = frozenset()
 
     @property
     def because(self) -> str:
@@ -119,11 +119,11 @@ class Right(Rule):
         for distance, above in enumerate(policy.chain(tx, object_id)):
             held = policy.held(tx, above)
             if held.owner in mine and (self.from_owner_above or (own and distance == 0)):
-                yield Way("owner", above, distance, frozenset((held.owner,)))
+                yield Way("owner", above, distance, held.owners)
             for name in self.names:
-                through = held.by_right.get(name)
-                if through is not None and not mine.isdisjoint(through):
-                    yield Way(name, above, distance, mine & through)
+                holders = held.by_right.get(name)
+                if holders is not None and not mine.isdisjoint(holders):
+                    yield Way(name, above, distance, holders)
 
     def condition(self, ctx: "Ctx") -> Condition:
         mine = sorted(ctx.principal.ids)
