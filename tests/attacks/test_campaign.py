@@ -15,3 +15,10 @@ def test_hostile_requests_leak_nothing_break_nothing_and_are_all_on_record(platf
     assert campaign.statuses[401] > 100
     assert campaign.statuses[403] > 100
     assert campaign.statuses[200] > 10
+
+
+@pytest.mark.timeout(240)
+def test_whatever_reads_shows_nobody_what_is_anothers(platform, server):
+    campaign = attacks.sweep(hostile_world.build(platform, server.url, 3))
+    assert campaign.wrong == [], "\n".join(campaign.wrong[:20])
+    assert campaign.statuses[200] > 300

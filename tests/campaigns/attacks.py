@@ -412,6 +412,38 @@ def _database(postgres: bool) -> contextlib.AbstractContextManager[str]:
     return server() if postgres else contextlib.nullcontext("")
 
 
+STATEMENTS = (
+    "SHOW CATALOGS", "SELECT * FROM system.information_schema.catalogs", "SELECT * FROM system.information_schema.schemata",
+    "SELECT * FROM system.information_schema.tables", "SELECT * FROM system.information_schema.columns",
+    "SELECT * FROM system.information_schema.views", "SELECT * FROM system.information_schema.routines",
+    "SELECT * FROM system.information_schema.volumes", "SELECT * FROM system.information_schema.table_privileges",
+    "SELECT * FROM system.query.history", "SELECT * FROM system.access.audit",
+)  # fmt: skip
+
+
+def sweep(world: World) -> Campaign:
+    """Every operation that reads, straight, by everybody who may not see all, aimed at both teams; and SQL's own lists."""
+    campaign = Campaign(world, 0)
+    some = [p for p in world.personas if p.known and p.name != "administrator"]
+    reading = [o for o in OPERATIONS if o.body == "json" and (o.verb == "GET" or o.needs is PER_ROW)]
+    for persona in some:
+        headers = {"Authorization": persona.token}
+        for i, (operation, letter) in enumerate((o, letter) for o in reading for letter in "ab"):
+            team = world.teams[letter]
+            shot = Shot(persona, operation, operation.verb, "", {**headers, "User-Agent": f"sweep-{persona.name}-{i}"})
+            campaign._write(shot, operation, fields_of(operation, team.planted))
+            campaign.fire(shot)
+        execute = next(o for o in OPERATIONS if o.audit == "executeStatement")
+        for statement in STATEMENTS:
+            mark = {**headers, "User-Agent": f"sweep-{persona.name}-{statement[-20:]}"}
+            shot = Shot(persona, execute, execute.verb, execute.path, mark)
+            warehouse = world.teams[min(persona.holds or "a")].planted["warehouse"].id
+            shot.body = json.dumps({"statement": statement, "warehouse_id": warehouse, "wait_timeout": "30s"}).encode()
+            campaign.fire(shot)
+    campaign.reckon()
+    return campaign
+
+
 def main() -> int:
     from actors import ADMIN_TOKEN
 

@@ -1,7 +1,8 @@
 """A world of two teams whose every protected value carries a canary, and the people who may or may not see them.
 
-A canary says by its third-last letter whose it is: `cnrya…` is team A's, `cnryb…` team B's, `cnrys…` sealed: secrets,
-which no answer, log, event or audit row may hold. Every kind of object is there once for each team, present and future
+A canary says by its fifth letter whose it is: `cnrya…` is team A's, `cnryc…` for who may only use
+its catalog and `cnryd…` for who may see more than the schema it lies in, `cnryb…` is team B's, and `cnrys…` is sealed: a secret, which no answer, log, event or audit row may
+hold. Every kind of object is there once for each team, present and future
 kinds alike, besides the real things (rows, files, runs, secrets) that only the operations can make.
 """
 
@@ -22,7 +23,7 @@ from lakewright.kernel import grants, objects
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.platform import Platform
 
-CANARY = re.compile(rb"cnry([abs])[0-9a-f]{12}")
+CANARY = re.compile(rb"cnry([abcds])[0-9a-f]{12}")
 TEXTS = ("comment", "description", "text", "note")
 READING = ("USE_CATALOG", "USE_SCHEMA", "SELECT", "READ_VOLUME", "EXECUTE", "BROWSE")
 EDITING = (*READING, "MODIFY", "WRITE_VOLUME", "CREATE_TABLE", "CREATE_VOLUME", "CREATE_FUNCTION", "CREATE_MODEL",
@@ -84,12 +85,19 @@ class World:
 def build(platform: Platform, url: str, seed: int, hidden: int | None = None, more: int = 0) -> World:
     """The same `seed`, the same world. Team B's share is drawn from `hidden`, and is `more` than team A's."""
     people = People(platform, url)
-    seeds = {"a": f"{seed}a", "s": f"{seed}s{hidden}", "b": f"{hidden if hidden is not None else seed}b"}
+    seeds = {
+        "a": f"{seed}a",
+        "c": f"{seed}c",
+        "d": f"{seed}d",
+        "s": f"{seed}s{hidden}",
+        "b": f"{hidden if hidden is not None else seed}b",
+    }
     world = World(platform, url, people, {letter: random.Random(each) for letter, each in seeds.items()})
     olga, otto = people.person("olga", ["team-a"]), people.person("otto", ["team-b"])
     reader, editor = people.person("rita", ["a-readers"]), people.person("edda", ["a-editors"])
     machine, stranger = people.service_principal("machine"), people.person("stranger")
-    gone = people.person("gone", ["team-a"])
+    gone, visitor = people.person("gone", ["team-a"]), people.person("vito", ["a-visitors"])
+    guest = people.person("gus", ["a-guests"])
     for letter, owner in (("a", olga), ("b", otto)):
         world.teams[letter] = team = Team(letter, owner)
         members = {
@@ -100,12 +108,13 @@ def build(platform: Platform, url: str, seed: int, hidden: int | None = None, mo
         for _ in range(1 + (more if letter == "b" else 0)):
             _real_things(world, team)
     readers, editors = people.group("a-readers"), people.group("a-editors")
-    platform.transact(lambda ctx: _share(ctx, world.teams["a"], readers, editors))
+    visitors, guests = people.group("a-visitors"), people.group("a-guests")
+    platform.transact(lambda ctx: _share(ctx, world.teams["a"], readers, editors, visitors, guests))
     world.ask(
         people.admin, "PATCH", f"/api/2.0/preview/scim/v2/Users/{gone.id}",
         Operations=[{"op": "replace", "path": "active", "value": False}],
     )  # fmt: skip
-    a, b, both = frozenset("a"), frozenset("b"), frozenset("ab")
+    a, b, all_ = frozenset("acd"), frozenset("b"), frozenset("abcd")
     world.personas = [
         Persona("nobody", "", known=False),
         Persona("nonsense", "Bearer lwp_" + "x" * 43, known=False),
@@ -113,12 +122,16 @@ def build(platform: Platform, url: str, seed: int, hidden: int | None = None, mo
         Persona("stranger", f"Bearer {stranger.token}"),
         Persona("machine", f"Bearer {machine.token}"),
         Persona("other team", f"Bearer {otto.token}", b, holds=b),
+        Persona("guest", f"Bearer {guest.token}", frozenset("c"), holds=frozenset("a")),
+        Persona("visitor", f"Bearer {visitor.token}", frozenset("ac"), holds=frozenset("a")),
         Persona("reader", f"Bearer {reader.token}", a, holds=a),
         Persona("editor", f"Bearer {editor.token}", a, holds=a),
         Persona("owner", f"Bearer {olga.token}", a, holds=a),
-        Persona("administrator", f"Bearer {people.admin.token}", both, holds=both),
+        Persona("administrator", f"Bearer {people.admin.token}", all_, holds=all_),
     ]
-    world.sealed += [p.token.encode() for p in (olga, otto, reader, editor, machine, stranger, gone, people.admin)]
+    world.sealed += [
+        p.token.encode() for p in (olga, otto, reader, editor, machine, stranger, gone, visitor, guest, people.admin)
+    ]
     return world
 
 
@@ -130,9 +143,13 @@ def _plant(ctx: Any, world: World, team: Team, people: dict[str, str]) -> None:
         if kind.name in people:  # principals are more than their objects
             team.planted[kind.name] = objects.by_id(ctx, kind, people[kind.name])
             continue
-        spec = _with_canaries(kind.example, lambda: world.canary(team.letter))
+        inside = any(above.name == "schema" for above in kind.lineage()[1:])
+        letter = team.letter
+        if letter == "a" and (inside or kind.name == "catalog"):
+            letter = "d" if inside else "c"
+        spec = _with_canaries(kind.example, lambda letter=letter: world.canary(letter))
         made = objects.create(
-            ctx, kind, world.canary(team.letter), spec, under=team.planted[kind.under.name], owner=team.owner.id
+            ctx, kind, world.canary(letter), spec, under=team.planted[kind.under.name], owner=team.owner.id
         )
         team.planted[kind.name] = made
         team.texts.append(made.full_name)
@@ -150,7 +167,7 @@ def _with_canaries(spec: Any, canary: Any) -> Any:
     return spec.model_copy(update=changes)
 
 
-def _share(ctx: Any, team: Team, readers: str, editors: str) -> None:
+def _share(ctx: Any, team: Team, readers: str, editors: str, visitors: str, guests: str) -> None:
     for kind in KINDS_ONCE:
         obj = team.planted[kind.name]
         if (
@@ -166,6 +183,8 @@ def _share(ctx: Any, team: Team, readers: str, editors: str) -> None:
         else:
             may = kind.grantable()
             grants.change(ctx, obj, readers, add=[r for r in READING if r in may])
+            grants.change(ctx, obj, visitors, add=[r for r in ("USE_CATALOG", "USE_SCHEMA") if r in may])
+            grants.change(ctx, obj, guests, add=[r for r in ("USE_CATALOG",) if r in may])
             grants.change(ctx, obj, editors, add=[r for r in EDITING if r in may])
 
 

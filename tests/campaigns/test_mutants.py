@@ -79,3 +79,13 @@ def test_the_tests_notice_when(mutant, tmp_path):
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", noticing]
     done = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, f"nobody noticed:\n{done.stdout[-2000:]}"
+
+
+def test_the_generated_mutants_are_all_there_and_one_of_them_is_noticed():
+    """The long form is `python -m tests.campaigns.mutants`."""
+    from campaigns import mutants
+
+    filters = list(mutants.filters())
+    assert len(filters) > 20
+    assert len(list(mutants.audits())) > 10
+    assert not mutants.survives(next(m for m in filters if m.file == "workspace/secrets.py"))
