@@ -11,13 +11,15 @@ from pydantic_core import PydanticUndefined
 
 import lakewright.app  # noqa: F401 (declares the operations)
 from lakewright.kernel import objects
+from lakewright.kernel.hosts import account_in
 from lakewright.kernel.kinds import KINDS
 from lakewright.kernel.operation import OPERATIONS
 from lakewright.kernel.rules import EVERYONE, PER_ROW, PUBLIC, Rule
 
 KINDS_ONCE = sorted(set(KINDS.values()), key=lambda k: len(k.lineage()))
 GUARDED = [o for o in OPERATIONS if o.needs not in (EVERYONE, PER_ROW, PUBLIC)]
-LISTS = [o for o in OPERATIONS if o.needs is PER_ROW]
+LISTS = [o for o in OPERATIONS if o.needs is PER_ROW and account_in(o.path) is None]
+"""Those of a workspace: the account's need a token for the account, which no stranger has."""
 
 
 def called(operation):
@@ -59,6 +61,8 @@ def fields_of(operation, planted):
     values = dict(zip(names, parts, strict=True))
     for name in re.findall(r"{(\w+)}", operation.on.kind_named):
         values[name] = kind.name
+    if "account_id" in operation.ask.model_fields:
+        values["account_id"] = planted["account"].id
     for name, info in operation.ask.model_fields.items():
         if info.is_required() and name not in values:
             values[name] = something(info.annotation)

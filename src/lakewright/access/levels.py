@@ -189,7 +189,7 @@ def _entry(ctx: Ctx, principal: str, permissions: list[dict[str, Any]]) -> dict[
     if row is None:  # the platform itself, or somebody who is gone
         return None
     field = {"user": "user_name", "group": "group_name", "service_principal": "service_principal_name"}[row["kind"]]
-    return {field: row["name"], "display_name": row["display_name"], "all_permissions": permissions}
+    return {field: ctx.name_of(principal), "display_name": row["display_name"], "all_permissions": permissions}
 
 
 def _plural(kind: str) -> str:

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from lakewright.cli import access, audit, backup, bundle, defaults, gates, keys, review, statements, tokens, up
+from lakewright.cli import (
+    access,
+    audit,
+    backup,
+    bundle,
+    defaults,
+    gates,
+    keys,
+    review,
+    statements,
+    tokens,
+    up,
+    workspaces,
+)
 
 app = typer.Typer(
     name="lakewright",
@@ -22,6 +35,7 @@ app.command("check")(backup.check)
 app.command("doctor")(backup.doctor)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(tokens.app, name="token")
+app.add_typer(workspaces.app, name="workspace")
 app.add_typer(audit.app, name="audit")
 app.add_typer(backup.app, name="backup")
 app.add_typer(keys.app, name="keys")

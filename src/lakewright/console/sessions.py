@@ -81,12 +81,14 @@ def sign_out(ctx: Ctx, workspace: Obj[Root], ask: Nothing) -> Reply:
     return {}
 
 
-def opened(ctx: Ctx, principal_id: str, *, parent: str | None = None, no_later_than: int | None = None) -> Reply:
+def opened(
+    ctx: Ctx, principal_id: str, *, parent: str | None = None, no_later_than: int | None = None, home: str = ""
+) -> Reply:
     """A new session: never one that the browser brought, so that none can be fixed in advance."""
     credentials.proven(ctx, principal_id)
     made = credentials.issue(
         ctx, principal_id, "session", lifetime_seconds=int(ctx.settings.signin.session_hours * 3600),
-        comment="console", parent=parent, no_later_than=no_later_than,
+        comment="console", parent=parent, no_later_than=no_later_than, home=home or ctx.workspace,
     )  # fmt: skip
     return {"session": made.secret, "expires_at": made.expires_at, "user_name": ctx.name_of(principal_id)}
 
@@ -101,4 +103,4 @@ def _with_token(ctx: Ctx, secret: str) -> Reply:
     if row["kind"] == "first":
         credentials.revoke(ctx, who.token_id)
         return opened(ctx, who.id)
-    return opened(ctx, who.id, parent=who.token_id, no_later_than=row["expires_at"])
+    return opened(ctx, who.id, parent=who.token_id, no_later_than=row["expires_at"], home=who.home)

@@ -14,10 +14,11 @@ from lakewright.identity import (
     secrets,
     service_principals,
     tokens,
+    workspaces,
 )
 from lakewright.identity.first_start import install
 
 __all__ = [
     "applications", "consent", "credentials", "discovery", "federation", "groups", "install", "me", "oauth", "people", "scim_discovery", "secrets",
-    "service_principals", "tokens",
+    "service_principals", "tokens", "workspaces",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lakewright.kernel import policy
-from lakewright.kernel.context import Ctx, Principal
+from lakewright.kernel.context import ACCOUNT_HOME, Ctx, Principal
 from lakewright.kernel.faults import Unauthenticated
 from lakewright.kernel.keys import Keys
 from lakewright.kernel.platform import Platform
@@ -65,9 +65,11 @@ def issue(
     client_id: str = "",
     no_later_than: int | None = None,
     created_by: str = "",
+    home: str | None = None,
 ) -> Issued:
     """Make a token of the principal; `lifetime_seconds` None: until revoked. It ends with its `parent`.
-    `created_by`: whoever caused it, when not the caller."""
+    `created_by`: whoever caused it, when not the caller. `home` (see `Principal.home`): where it is good; None: in the
+    workspace it is made in, or for the account."""
     token_id = secrets.token_hex(16)
     secret = secret or PREFIX[kind] + secrets.token_urlsafe(32)
     ends = [ctx.now() + lifetime_seconds * 1000] if lifetime_seconds is not None else []
@@ -75,9 +77,10 @@ def issue(
     expires = min(ends, default=None)
     ctx.tx.run(
         "INSERT INTO tokens (id, hash, principal_id, kind, comment, created_at, created_by, expires_at, scopes,"
-        " parent_id, client_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " parent_id, client_id, home) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         token_id, hashed(ctx.platform.keys, secret), principal_id, kind, comment, ctx.now(), created_by or ctx.principal.id,
         expires, None if scopes is None else " ".join(sorted(scopes)), parent, client_id,
+        (ctx.workspace or ACCOUNT_HOME) if home is None else home,
     )  # fmt: skip
     return Issued(token_id, secret, expires)
 
@@ -148,7 +151,9 @@ def _principal(platform: Platform, tx: Tx, secret: str, kinds: frozenset[str]) -
     limited = row["scopes"]
     scopes = None if limited is None else frozenset(str(limited).split())
     run_by = _starter(platform, tx, row["created_by"]) if row["kind"] == "task" else ""
-    return platform.principal(tx, row["principal_id"], scopes=scopes, token_id=row["id"], run_by=run_by)
+    return platform.principal(
+        tx, row["principal_id"], scopes=scopes, token_id=row["id"], run_by=run_by, home=row["home"]
+    )
 
 
 def _starter(platform: Platform, tx: Tx, principal_id: str) -> str:

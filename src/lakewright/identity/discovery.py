@@ -1,11 +1,11 @@
 """Host discovery: what every client asks before it signs in."""
 
 from lakewright.identity import accounts, oauth, scopes
-from lakewright.kernel import objects
+from lakewright.kernel import hosts
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Api, Ask, Nothing, Reply
-from lakewright.kernel.roots import ACCOUNT, IN_ACCOUNT, Root
+from lakewright.kernel.roots import IN_ACCOUNT, Root
 from lakewright.kernel.rules import PUBLIC
 
 api = Api("accounts", "")
@@ -18,10 +18,14 @@ class InAccount(Ask):
 @api("GET", "/.well-known/databricks-config", audit="hostDiscovery", on=IN_ACCOUNT, needs=PUBLIC)
 def config(ctx: Ctx, account: Obj[Root], ask: Nothing) -> Reply:
     """Open: it tells clients how to sign in, and they ask before each call."""
+    base, account_id = ctx.request.base_url, account.id
+    said: Reply = {"account_id": account_id, "cloud": "aws"}
+    if not ctx.workspace:  # the account's own host
+        return {**said, "oidc_endpoint": f"{base}/oidc/accounts/{account_id}", "host_type": "ACCOUNT_HOST"}
     return {
-        "oidc_endpoint": f"{ctx.request.base_url}/oidc", "account_id": objects.find(ctx, ACCOUNT, "").id,
-        "workspace_id": ctx.workspace, "cloud": "aws", "host_type": "WORKSPACE_HOST",
-        "token_federation_default_oidc_audiences": [objects.find(ctx, ACCOUNT, "").id],
+        **said, "oidc_endpoint": f"{base}/oidc", "workspace_id": ctx.workspace, "host_type": "WORKSPACE_HOST",
+        "token_federation_default_oidc_audiences": [account_id],
+        "account_host": hosts.url_of(hosts.ACCOUNTS, ctx.settings, hosts.port_of(ctx.request.headers.get("host", ""))),
     }  # fmt: skip
 
 

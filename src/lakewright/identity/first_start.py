@@ -60,7 +60,7 @@ def _administrator(ctx: Ctx) -> str:
         return _first(ctx, made.id)
     secret = given.get_secret_value()
     return credentials.issue(
-        ctx, made.id, "personal", lifetime_seconds=None, comment="given at the first start", secret=secret
+        ctx, made.id, "personal", lifetime_seconds=None, comment="given at the first start", secret=secret, home=""
     ).secret
 
 
@@ -84,4 +84,4 @@ def _again(ctx: Ctx) -> str:
 
 
 def _first(ctx: Ctx, admin: str) -> str:
-    return credentials.issue(ctx, admin, "first", lifetime_seconds=DAY, comment="first start").secret
+    return credentials.issue(ctx, admin, "first", lifetime_seconds=DAY, comment="first start", home="").secret

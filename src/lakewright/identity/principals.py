@@ -11,7 +11,8 @@ from unicodedata import normalize
 
 from pydantic import BaseModel
 
-from lakewright.kernel import objects, policy
+from lakewright.identity import workspace_access
+from lakewright.kernel import objects, policy, roots
 from lakewright.kernel.context import Ctx, PrincipalKind
 from lakewright.kernel.faults import AlreadyExists, Invalid, NotSupported
 from lakewright.kernel.kinds import Kind
@@ -22,9 +23,6 @@ from lakewright.kernel.store import Duplicate, Row
 
 S = TypeVar("S", bound=BaseModel)
 
-
-WELCOME: list[Callable[[Ctx, str, str], None]] = []
-"""Called with the id and name of each new person and service principal, in the transaction that makes it."""
 
 Texts = Iterable[tuple[str, int, str, str]]
 """What filters look up: (path, number of the value, attribute, text as compared)."""
@@ -97,7 +95,8 @@ def create(
     ctx: Ctx, kind: Kind[S], what: PrincipalKind, name: str, display: str, spec: S, id: str | None = None,
     texts: Texts = (),
 ) -> Obj[S]:  # fmt: skip
-    """Make the principal, owned by the administrators; people and machines join the group of all users."""
+    """Make the principal, owned by the administrators. People and machines join the group of all users, and are
+    assigned to the workspace that the request was for, if it was for one."""
     name = _checked(ctx, what, name)
     principal_id = id or objects.new_id(kind)
     inserted = ctx.tx.run(
@@ -111,8 +110,8 @@ def create(
     set_texts(ctx, principal_id, texts or basic_texts(what, name, display, getattr(spec, "external_id", None)))
     if what != "group":
         add_member(ctx, USERS, principal_id)
-        for welcome in WELCOME:
-            welcome(ctx, principal_id, name)
+        if ctx.workspace:
+            workspace_access.assign(ctx, principal_id)
     return made
 
 
@@ -217,6 +216,7 @@ def add_members(ctx: Ctx, group_id: str, member_ids: Iterable[str]) -> None:
     if added:
         _touch(ctx, group_id)
         policy.bump(ctx.tx)
+        workspace_access.joined(ctx, group_id, wanted)
 
 
 def remove_member(ctx: Ctx, group_id: str, member_id: str) -> None:
@@ -247,7 +247,7 @@ def set_groups(ctx: Ctx, principal_id: str, group_ids: Iterable[str], *, among: 
     claims do not take somebody out of a group that was made here. The group of all users is never left."""
     wanted = set(group_ids)
     rows = ctx.tx.all("SELECT group_id FROM members WHERE member_id = ?", principal_id)
-    now = {str(r["group_id"]) for r in rows} - {USERS}
+    now = {group for r in rows if not roots.is_built_in(group := str(r["group_id"]))} - {USERS}
     for group_id in sorted(wanted - now):
         add_members(ctx, group_id, [principal_id])
     for group_id in sorted((now - wanted) & (set(among) if among is not None else now)):
@@ -286,6 +286,8 @@ def groups_of(ctx: Ctx, principal_ids: list[str], base_url: str = "") -> dict[st
     found: dict[str, list[dict[str, Any]]] = {}
     for principal_id, groups in direct.items():
         for group in sorted(frozenset[str]().union(*(above[g] for g in groups))):
+            if roots.is_built_in(group):  # to be let into a workspace is an assignment, shown as one
+                continue
             if group not in names:
                 names[group] = ctx.name_of(group)
             found.setdefault(principal_id, []).append({

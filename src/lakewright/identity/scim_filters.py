@@ -43,7 +43,8 @@ NEVER, ALWAYS = Condition("1 = 0"), Condition("1 = 1")
 
 CLOSURE = (
     "(WITH RECURSIVE up(member, grp) AS (SELECT member_id, group_id FROM members UNION"
-    " SELECT up.member, m.group_id FROM up JOIN members m ON m.member_id = up.grp) SELECT member, grp FROM up)"
+    " SELECT up.member, m.group_id FROM up JOIN members m ON m.member_id = up.grp) SELECT member, grp FROM up"
+    " WHERE grp NOT LIKE '%-users' AND grp NOT LIKE '%-admins')"  # a workspace's own are no resources (roots.is_built_in)
 )
 """Every principal with every group it is in, through any number of groups."""
 _OF_PRINCIPAL = "CASE q.kind WHEN 'user' THEN '{}' WHEN 'group' THEN '{}' ELSE '{}' END"

@@ -30,10 +30,12 @@ OF_SERVICE = {
 }
 OF_PATH = {
     "/api/2.0/account/scim/": "scim",
+    "/api/2.0/accounts/{account_id}/workspaces": "access-management",
     "/api/2.0/accounts": "authentication",
     "/api/2.0/lakewright/access": "access-management",
     "/api/2.0/lakewright/": "lakewright",
     "/api/3.0/rfa/": "access-management",
+    "/api/2.0/preview/permissionassignments": "access-management",
     "/api/2.0/preview/scim/": "scim",
     "/api/2.0/token": "authentication",
     "/api/2.1/lakewright/": "lakewright",

@@ -45,7 +45,7 @@ def create(ctx: Ctx, it: Obj[ServicePrincipal], ask: CreateSecret) -> Reply:
     seconds = _seconds(ctx, ask.lifetime)
     if len(_living(ctx, it.id)) >= AT_ONCE:
         raise Conflict(f"a service principal has at most {AT_ONCE} secrets: delete the one no longer in use")
-    made = credentials.issue(ctx, it.id, "client_secret", lifetime_seconds=seconds)
+    made = credentials.issue(ctx, it.id, "client_secret", lifetime_seconds=seconds, home="")
     row = ctx.tx.one("SELECT * FROM tokens WHERE id = ?", made.id)
     assert row is not None
     return {**show(row), "secret": made.secret}

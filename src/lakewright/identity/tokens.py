@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lakewright.identity import credentials, minting, principals, scopes
+from lakewright.identity import credentials, minting, principals, scopes, service_principals
 from lakewright.kernel import grants, objects, policy
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Invalid, NotFound, NotSupported
@@ -100,10 +100,12 @@ def delete(ctx: Ctx, workspace: Obj[Root], ask: ById) -> Reply:
 
 @management("POST", "/on-behalf-of/tokens", audit="createOboToken", on=IN_WORKSPACE, needs=ADMIN)
 def create_on_behalf(ctx: Ctx, workspace: Obj[Root], ask: CreateOnBehalf) -> Reply:
-    """A token for a service principal. Nobody gets one of a person's: who acts with it would be on record as them."""
+    """A token for a service principal, by whoever may act as it: administering a workspace is not enough. Nobody gets
+    one of a person's: who acts with it would be on record as them."""
     machine = principals.find(ctx, "service_principal", ask.application_id)
     if machine is None:
         raise Invalid(f"there is no service principal with application id '{ask.application_id}'")
+    require(ctx, service_principals.USE, objects.by_id(ctx, service_principals.SERVICE_PRINCIPAL, machine))
     made = minting.personal(
         ctx, machine, comment=ask.comment, lifetime_seconds=ask.lifetime_seconds,
         scopes_asked=ask.scopes,
@@ -137,8 +139,9 @@ def update_any(ctx: Ctx, workspace: Obj[Root], ask: UpdateToken) -> Reply:
 @management("DELETE", "/tokens/{token_id}", audit="revokeAnyToken", on=IN_WORKSPACE, needs=ADMIN)
 def delete_any(ctx: Ctx, workspace: Obj[Root], ask: ById) -> Reply:
     """Any credential by its id: personal tokens, client secrets, sessions, signed-in applications."""
-    if not credentials.revoke(ctx, ask.token_id):
-        raise NotFound(f"Token with id {ask.token_id} does not exist")
+    here = ctx.tx.one(f"SELECT id FROM tokens WHERE id = ? AND {_HERE}", ask.token_id, ctx.workspace)
+    if here is None or not credentials.revoke(ctx, ask.token_id):
+        raise _unknown(ask.token_id)
     return {}
 
 
@@ -184,12 +187,16 @@ def _created(ctx: Ctx, made: credentials.Issued) -> Reply:
     return {"token_value": made.secret, "token_info": show(_any(ctx, made.id))}
 
 
+_HERE = "home IN ('', ?)"
+"""Made in this workspace, or good in all of them. Those of another are not even there."""
+
+
 def _living(ctx: Ctx) -> list[Row]:
     return ctx.tx.all(
-        "SELECT * FROM tokens WHERE kind IN ('personal', 'first') AND revoked_at IS NULL"
+        f"SELECT * FROM tokens WHERE kind IN ('personal', 'first') AND revoked_at IS NULL AND {_HERE}"
         " AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at, id",
-        ctx.now(),
-    )
+        ctx.workspace, ctx.now(),
+    )  # fmt: skip
 
 
 def _mine(ctx: Ctx, token_id: str) -> Row:
@@ -201,8 +208,9 @@ def _mine(ctx: Ctx, token_id: str) -> Row:
 
 def _any(ctx: Ctx, token_id: str) -> Row:
     row = ctx.tx.one(
-        "SELECT * FROM tokens WHERE id = ? AND kind IN ('personal', 'first') AND revoked_at IS NULL", token_id
-    )
+        f"SELECT * FROM tokens WHERE id = ? AND kind IN ('personal', 'first') AND revoked_at IS NULL AND {_HERE}",
+        token_id, ctx.workspace,
+    )  # fmt: skip
     if row is None:
         raise _unknown(token_id)
     return row

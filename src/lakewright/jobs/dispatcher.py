@@ -145,13 +145,13 @@ class Dispatcher:
             if redacts is not None:
                 self._logs.mask(task.attempt_id, redacts)
             left = self._logs.left(task.attempt_id)
-            return self._do(lambda ctx: self._record_end(ctx, task, ended, left))
+            return self._do(lambda ctx: self._record_end(_home(ctx, task), task, ended, left))
         self._watch(task.attempt_id)
         if task.state == states.TERMINATING:
             self._launcher.kill(task.attempt_id)
         elif task.state == states.STARTING:
             # Its process runs, but the server that started it did not live to say so.
-            return self._do(lambda ctx: engine.started(ctx, task))
+            return self._do(lambda ctx: engine.started(_home(ctx, task), task))
         return False
 
     def _record_end(self, ctx: Ctx, task: TaskRun, ended: Exit, left: dict[str, Any]) -> bool:
@@ -183,11 +183,11 @@ class Dispatcher:
     # --- ready tasks ---
 
     def _begin_waiting(self, task: TaskRun, kind: str) -> bool:
-        self._do(lambda ctx: WITHOUT_PROCESS[kind](ctx, task))
+        self._do(lambda ctx: WITHOUT_PROCESS[kind](_home(ctx, task), task))
         return True
 
     def _begin(self, task: TaskRun) -> bool:
-        claim = self._do(lambda ctx: engine.claim(ctx, self._platform.node, task))
+        claim = self._do(lambda ctx: engine.claim(_home(ctx, task), self._platform.node, task))
         if claim is not None:
             self._launch(claim)
         return True
@@ -206,14 +206,14 @@ class Dispatcher:
         except LaunchFault as fault:
             self._fail(task, str(fault), "CLUSTER_ERROR")
             return
-        if self._do(lambda ctx: engine.started(ctx, task)):
+        if self._do(lambda ctx: engine.started(_home(ctx, task), task)):
             self._watch(task.attempt_id)
         else:
             launcher.kill(task.attempt_id)
 
     def _fail(self, task: TaskRun, message: str, code: str) -> None:
         shutil.rmtree(self._folder / task.attempt_id, ignore_errors=True)
-        self._do(lambda ctx: engine.finish(ctx, task, states.FAILED, message, code=code))
+        self._do(lambda ctx: engine.finish(_home(ctx, task), task, states.FAILED, message, code=code))
 
     # --- tasks that wait for somebody ---
 
@@ -221,11 +221,11 @@ class Dispatcher:
         """A look that only reads; what was decided is then acted upon in a transaction."""
         if task.child_run_id is not None:
             if self._platform.snapshot(lambda ctx: _child_ended(ctx, task)):
-                self._do(lambda ctx: children.look(ctx, task))
+                self._do(lambda ctx: children.look(_home(ctx, task), task))
                 return True
             return False
-        if self._platform.snapshot(lambda ctx: _decided(ctx, task)):
-            self._do(lambda ctx: gates.look(ctx, task))
+        if self._platform.snapshot(lambda ctx: _decided(_home(ctx, task), task)):
+            self._do(lambda ctx: gates.look(_home(ctx, task), task))
             return True
         return False
 
@@ -241,6 +241,7 @@ class Dispatcher:
         """An attempt of a node that fell silent is lost. Its token ends with it, so what may still run there can do nothing."""
 
         def act(ctx: Ctx) -> bool:
+            ctx = _home(ctx, task)
             until = ctx.tx.scalar("SELECT until FROM leases WHERE name = ?", _node(task.node or ""))
             if until is not None and until > ctx.now():
                 return False
@@ -288,6 +289,11 @@ class Dispatcher:
 
     def _do(self, act: Callable[[Ctx], T]) -> T:
         return self._platform.transact(act)
+
+
+def _home(ctx: Ctx, task: TaskRun) -> Ctx:
+    """In the workspace that the task's run belongs to: the dispatcher works for all of them."""
+    return ctx.in_workspace(rows.workspace(ctx.tx, task.job_run_id))
 
 
 def _any(ctx: Ctx, sql: str, *params: int) -> bool:

@@ -54,7 +54,7 @@ def _entry(platform: Platform, claim: Claim, code: Path) -> tuple[str, tuple[str
 def _fetched(platform: Platform, claim: Claim, path: str, code: Path) -> Path:
     """The code, as the principal the task runs as may read it."""
     acting = platform.snapshot(lambda ctx: ctx.as_principal(claim.run.run_as).principal)
-    ctx = replace(platform.system(), principal=acting, workspace=claim.run.workspace)
+    ctx = replace(platform.system(claim.run.workspace), principal=acting)
     return sources.fetch(ctx, platform.the(sources.Sources), path, code)
 
 
@@ -73,6 +73,7 @@ def environment(claim: Claim, host: str) -> dict[str, str]:
     return {
         "DATABRICKS_HOST": host,
         "DATABRICKS_TOKEN": claim.token,
+        "DATABRICKS_WORKSPACE_ID": run.workspace,
         "MLFLOW_TRACKING_URI": "databricks",
         "MLFLOW_REGISTRY_URI": "databricks-uc",
         "LAKEWRIGHT_TASK": json.dumps(about),

@@ -47,4 +47,5 @@ def _remove(ctx: Ctx, run: Run) -> None:
     ctx.tx.run("DELETE FROM job_run WHERE run_id = ?", run.run_id)
     if run.run_type == "SUBMIT_RUN":
         with suppress(NotFound):
+            ctx = ctx.in_workspace(run.workspace)
             objects.delete(ctx, objects.by_id(ctx, SUBMITTED, run.job_id))

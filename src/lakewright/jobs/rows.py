@@ -138,6 +138,11 @@ def run(tx: Tx, run_id: int) -> Run | None:
     return run_of(row) if row else None
 
 
+def workspace(tx: Tx, run_id: int) -> str:
+    """The workspace a run belongs to; empty when there is no such run."""
+    return str(tx.scalar("SELECT workspace FROM job_run WHERE run_id = ?", run_id) or "")
+
+
 def task(tx: Tx, run_id: int) -> TaskRun | None:
     row = tx.one(f"{_TASK} WHERE run_id = ?", run_id)
     return task_of(row) if row else None

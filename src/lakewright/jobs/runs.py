@@ -13,9 +13,9 @@ from lakewright.jobs.kind import CAN_MANAGE, CAN_MANAGE_RUN, CAN_VIEW, JOB, SUBM
 from lakewright.jobs.logs import Logs
 from lakewright.jobs.rows import Run, TaskRun
 from lakewright.jobs.showing import NoRun
-from lakewright.kernel import objects
+from lakewright.kernel import objects, roots
 from lakewright.kernel.context import Ctx
-from lakewright.kernel.faults import BadState, Invalid, NotSupported
+from lakewright.kernel.faults import BadState, Conflict, Invalid, NotSupported
 from lakewright.kernel.kinds import Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import OUTSIDE, SNAPSHOT, Ask, Reply
@@ -308,6 +308,19 @@ def repair(ctx: Ctx, job: Obj[Job], ask: RepairRun) -> Reply:
         ask.job_parameters, ask.notebook_params, ask.python_params,
     )  # fmt: skip
     return {"repair_id": repairs.repair(ctx, run, job.spec, wanted)}
+
+
+def _none_active(ctx: Ctx) -> None:
+    """A workspace is not deleted under runs: their tasks would go on without anybody to stop them."""
+    active = ", ".join("?" * len(states.ACTIVE_RUNS))
+    if ctx.tx.one(
+        f"SELECT run_id FROM job_run WHERE workspace = ? AND state IN ({active})",
+        ctx.workspace, *sorted(states.ACTIVE_RUNS),
+    ):  # fmt: skip
+        raise Conflict("jobs run in this workspace: cancel their runs first")
+
+
+roots.CLOSES.append(_none_active)
 
 
 def _both(ctx: Ctx, run_id: int) -> tuple[Run, TaskRun]:

@@ -6,8 +6,6 @@ platform was down are not made up for, and the schedule goes on with its next on
 up for all of them.
 """
 
-from dataclasses import replace
-
 from lakewright.jobs import engine, quartz
 from lakewright.jobs.definition import CronSchedule
 from lakewright.jobs.kind import JOB
@@ -83,7 +81,8 @@ def fire(ctx: Ctx, job_id: str) -> bool:
         return False
     if ctx.now() - due > LATEST_MS and not ctx.settings.jobs.catch_up:
         return False
-    job = objects.by_id(replace(ctx, workspace=_workspace(ctx, job_id)), JOB, job_id)
+    ctx = ctx.in_workspace(_workspace(ctx, job_id))
+    job = objects.by_id(ctx, JOB, job_id)
     run = engine.open_run(
         ctx,
         engine.Order(

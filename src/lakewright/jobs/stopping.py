@@ -57,11 +57,11 @@ def expire(ctx: Ctx) -> None:
     now = ctx.now()
     active = (states.PENDING, states.RUNNING, states.TERMINATING)
     for run in rows.runs(ctx.tx, "state IN (?, ?, ?) AND deadline <= ?", *active, now):
-        stop_run(ctx, run.run_id, states.TIMEDOUT)
+        stop_run(ctx.in_workspace(run.workspace), run.run_id, states.TIMEDOUT)
     for run in rows.runs(ctx.tx, "state = ? AND created_at <= ?", states.QUEUED, now - QUEUE_MS):
-        stop_run(ctx, run.run_id, states.CANCELED)
+        stop_run(ctx.in_workspace(run.workspace), run.run_id, states.CANCELED)
     for task in rows.tasks(ctx.tx, "state IN (?, ?) AND deadline <= ?", states.RUNNING, states.WAITING, now):
-        stop_task(ctx, task, states.TIMEDOUT)
+        stop_task(ctx.in_workspace(rows.workspace(ctx.tx, task.job_run_id)), task, states.TIMEDOUT)
 
 
 def change_timeout(ctx: Ctx, job_id: str, seconds: int) -> None:

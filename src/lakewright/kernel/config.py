@@ -216,6 +216,11 @@ class Settings(BaseSettings):
     )
     workspace: str = Field(default="main", description="Name of the first workspace.")
     public_url: str = Field(default="", description="URL clients reach this server by, when it differs from host:port.")
+    base_host: str = Field(
+        default="",
+        description="Workspaces answer at NAME.base_host, the account at accounts.base_host;"
+        " empty: the host of public_url, else localhost.",
+    )
     jobs: JobLimits = Field(default_factory=JobLimits, description="How tasks of jobs are run.")
     serving: ServingSettings = Field(default_factory=ServingSettings, description="Model serving.")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit trail.")

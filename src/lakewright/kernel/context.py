@@ -33,13 +33,18 @@ class Principal:
     token_id: str = ""
     run_by: str = ""
     """Who set it in motion, by name, when it acts for a job: the one who started the run."""
+    home: str = ""
+    """The workspace its token is good in, or ACCOUNT_HOME; empty: wherever the principal may go."""
 
+
+ACCOUNT_HOME = "account"
+"""The home of tokens for the account's own operations, which are no good at a workspace's host."""
 
 NOBODY = Principal("", "", "system")
 SYSTEM = Principal("system", "system", "system", frozenset({"system"}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestInfo:
     """Where a request came from. In-process calls have their own."""
 
@@ -51,6 +56,10 @@ class RequestInfo:
     """By lower-case name."""
     client_request_id: str = ""
     """What the client calls this request, for its own search; `request_id` is ours."""
+    account: str | None = None
+    """The account that its path names, when it is a request to the account."""
+    workspace: str = ""
+    """What it was found to be for; filled in when it is decided."""
 
 
 @dataclass(slots=True)
@@ -108,10 +117,17 @@ class Ctx:
         """Run-as. The caller of this has already checked that it may."""
         return replace(self, principal=self.platform.principal(self.tx, principal_id))
 
+    def in_workspace(self, workspace: str) -> "Ctx":
+        """The same, in another workspace: for what belongs to one that the caller of this knows."""
+        return replace(self, workspace=workspace)
+
     def name_of(self, principal_id: str) -> str:
         """What a principal is called; its id when it is gone."""
-        name = self.tx.scalar("SELECT name FROM principals WHERE id = ?", principal_id)
-        return str(name) if name is not None else principal_id
+        row = self.tx.one("SELECT name, display_name FROM principals WHERE id = ?", principal_id)
+        if row is None:
+            return principal_id
+        # A workspace's own two groups are called alike in every workspace: `admins` and `users`.
+        return str(row["display_name"] if "-" in principal_id else row["name"])
 
     def id_of(self, name: str) -> str:
         """The living principal of this name; Invalid when there is none."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
+from lakewright.kernel import hosts
 from lakewright.kernel.config import Settings
 from lakewright.kernel.faults import Fault, Malformed, Misdirected
+from lakewright.kernel.hosts import is_address, name_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -32,7 +34,7 @@ class Came:
 class Front:
     def __init__(self, settings: Settings) -> None:
         public = urlsplit(settings.public_url).hostname
-        self._names = {"localhost", settings.host.lower(), *([public] if public else [])}
+        self._names = {"localhost", settings.host.lower(), hosts.base_host(settings), *([public] if public else [])}
         self._proxies = [ip_network(each, strict=False) for each in settings.http.trusted_proxies]
         self._ours: set[bytes] = set()
         self.behind_proxies = bool(self._proxies)
@@ -47,16 +49,17 @@ class Front:
         if len(named) != 1:
             return Malformed("a request has one Host header")
         if not self._is_ours(name_of(named[0].decode("latin-1"))):
-            return Misdirected("this server has no such name; the setting public_url says which it has")
+            return Misdirected("this server has no such name; the settings public_url and base_host say which it has")
         if len(self._ours) < _REMEMBERED:
             self._ours.add(named[0])
         return None
 
     def _is_ours(self, name: str) -> bool:
-        """An address is nobody's name; else one of ours, or below it, as workspaces are."""
+        """An address is nobody's name; else one of ours, or below it, where the workspaces are: which there are, the
+        deciding transaction knows."""
         if not name:
             return False
-        return _is_address(name) or any(name == ours or name.endswith(f".{ours}") for ours in self._names)
+        return is_address(name) or any(name == ours or name.endswith(f".{ours}") for ours in self._names)
 
     def forwarded(self, peer: str, scheme: str, headers: Mapping[str, str]) -> Came:
         """From a trusted proxy: the nearest address in X-Forwarded-For that is not itself a trusted proxy. From
@@ -66,7 +69,7 @@ class Front:
             return Came(peer, host, scheme)
         source = peer
         for hop in reversed(headers.get("x-forwarded-for", "").split(",")):
-            if not _is_address(hop.strip()):
+            if not is_address(hop.strip()):
                 break
             source = hop.strip()
             if not self._trusts(source):
@@ -77,7 +80,7 @@ class Front:
         )
 
     def _trusts(self, peer: str) -> bool:
-        return _is_address(peer) and any(ip_address(peer) in network for network in self._proxies)
+        return is_address(peer) and any(ip_address(peer) in network for network in self._proxies)
 
 
 def twice(headers: Headers) -> Fault | None:
@@ -89,27 +92,7 @@ def twice(headers: Headers) -> Fault | None:
     return None
 
 
-def name_of(host: str) -> str:
-    """A Host header without its port, in lower case; empty when it is no host at all."""
-    if host.startswith("["):
-        name, _, port = host[1:].partition("]")
-        port = port.removeprefix(":")
-    else:
-        name, _, port = host.partition(":")
-    if (port and not port.isdecimal()) or not all(c.isalnum() or c in "-._:" for c in name):
-        return ""
-    return name.rstrip(".").lower()
-
-
 def is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    return _is_address(host) and ip_address(host).is_loopback
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return is_address(host) and ip_address(host).is_loopback

@@ -7,15 +7,17 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args, get_origin
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lakewright.kernel import bodies, front, ids, multipart
+from lakewright.kernel import bodies, front, hosts, ids, multipart
 from lakewright.kernel import operation as operations
 from lakewright.kernel.answers import Answer, FileAnswer, Incoming, Json, Raw
+from lakewright.kernel.config import Settings
 from lakewright.kernel.context import RequestInfo
 from lakewright.kernel.dialects import databricks, scim
 from lakewright.kernel.faults import (
@@ -85,9 +87,10 @@ class Edge:
             await send({"type": "websocket.close", "code": 1008})
             return
         request = Request(scope, receive)
-        response = await self._respond(request, refusal)
+        info = _info(scope, self.platform)
+        response = await self._respond(request, info, refusal)
         if isinstance(response, Response):
-            response.headers["x-databricks-org-id"] = self.platform.workspace
+            response.headers["x-databricks-org-id"] = info.workspace
         await response(scope, receive, send)
 
     def _adorned(self, scope: Scope, send: Send) -> Send:
@@ -118,8 +121,7 @@ class Edge:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _respond(self, request: Request, refusal: Fault | None) -> ASGIApp:
-        info = _info(request.scope, self.platform)
+    async def _respond(self, request: Request, info: RequestInfo, refusal: Fault | None) -> ASGIApp:
         method, raw_path = request.method, _raw_path(request.scope)
         if refusal is None and len(info.headers) != len(request.scope["headers"]):
             refusal = front.twice(request.scope["headers"])
@@ -141,7 +143,7 @@ class Edge:
         fields = await self._fields(operation, request, info, in_path)
         try:
             answer = await self.platform.handle(operation, info, _credential(info), fields)
-            return _rendered(answer, self.platform.workspace)
+            return _rendered(answer, info.workspace)
         except Fault as fault:
             return _refusal(fault, operation.dialect, info)
         except Exception:
@@ -329,9 +331,16 @@ def _info(scope: Scope, platform: Platform) -> RequestInfo:
     host = headers.get("host") or f"{settings.host}:{settings.port}"
     return RequestInfo(
         request_id=ids.request(), source=client[0] if client else "", user_agent=_said(headers, "user-agent", 500),
-        base_url=settings.public_url or f"{scheme}://{host}", headers=headers,
-        client_request_id=_said(headers, "x-request-id", 128),
+        base_url=_base_url(scheme, host, settings), headers=headers, client_request_id=_said(headers, "x-request-id", 128),
+        account=hosts.account_in(scope["path"]),
     )  # fmt: skip
+
+
+def _base_url(scheme: str, host: str, settings: Settings) -> str:
+    """This server as the caller wrote it. Only hosts that are ours come so far that an answer names them."""
+    if settings.public_url and hosts.is_plain(host, settings):
+        return settings.public_url
+    return f"{urlsplit(settings.public_url).scheme or scheme}://{host}"
 
 
 def _said(headers: dict[str, str], name: str, most: int) -> str:

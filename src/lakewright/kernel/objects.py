@@ -129,8 +129,8 @@ def page(
 
 
 def seal_token(ctx: Ctx, position: str, bound: str) -> str:
-    """A page token: a position, authenticated for one listing of one caller."""
-    mark = hmac.new(ctx.platform.keys.pages, f"{bound}\0{position}".encode(), hashlib.sha256).digest()[:16]
+    """A page token: a position, authenticated for one listing of one caller in one workspace."""
+    mark = _mark(ctx, position, bound)
     return base64.urlsafe_b64encode(mark + position.encode()).decode().rstrip("=")
 
 
@@ -140,10 +140,15 @@ def open_token(ctx: Ctx, token: str, bound: str) -> str:
         position = raw[16:].decode()
     except (ValueError, UnicodeDecodeError) as error:
         raise Invalid("page_token is not one that this listing gave out") from error
-    mark = hmac.new(ctx.platform.keys.pages, f"{bound}\0{position}".encode(), hashlib.sha256).digest()[:16]
+    mark = _mark(ctx, position, bound)
     if not hmac.compare_digest(mark, raw[:16]):
         raise Invalid("page_token is not one that this listing gave out")
     return position
+
+
+def _mark(ctx: Ctx, position: str, bound: str) -> bytes:
+    said = f"{ctx.workspace}\0{bound}\0{position}"
+    return hmac.new(ctx.platform.keys.pages, said.encode(), hashlib.sha256).digest()[:16]
 
 
 def create(

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -11,14 +12,14 @@ from uuid import uuid4
 
 import orjson
 
-from lakewright.kernel import audit, ids, keys, migrate, roots
+from lakewright.kernel import audit, hosts, ids, keys, migrate, roots
 from lakewright.kernel.answers import Answer
 from lakewright.kernel.audit import Entry
 from lakewright.kernel.clock import Clock, SystemClock
 from lakewright.kernel.config import Settings
-from lakewright.kernel.context import NOBODY, SYSTEM, Ctx, Principal, PrincipalKind, RequestInfo
+from lakewright.kernel.context import ACCOUNT_HOME, NOBODY, SYSTEM, Ctx, Principal, PrincipalKind, RequestInfo
 from lakewright.kernel.controllers import Running, fenced
-from lakewright.kernel.faults import Denied, Fault, Unauthenticated, honest
+from lakewright.kernel.faults import Denied, Fault, Misdirected, NotFound, Unauthenticated, honest
 from lakewright.kernel.objects import new_id
 from lakewright.kernel.operation import ASYNC, IN_TX, OUTSIDE, SNAPSHOT, Operation, recordable
 from lakewright.kernel.policy import Policy
@@ -85,7 +86,8 @@ class Platform:
         self.vault = Vault(self.keys)
         self.provide(self.vault)
         self.writer.start()
-        self.workspace = self.writer.submit(self._plant)
+        self.account, self.workspace = self.writer.submit(self._plant)
+        """Ids of the account and of its first workspace."""
         self.live: set[str] = set()
         """Notes of work that this process is doing outside of transactions."""
         self.recover()
@@ -138,6 +140,7 @@ class Platform:
         scopes: frozenset[str] | None = None,
         token_id: str = "",
         run_by: str = "",
+        home: str = "",
     ) -> Principal:
         """A living, active principal with all its groups. Unauthenticated if it is gone or deactivated."""
         if principal_id == SYSTEM.id:
@@ -147,26 +150,71 @@ class Platform:
             raise Unauthenticated("this principal is no longer active")
         kind = cast("PrincipalKind", known.kind)
         return Principal(
-            principal_id, known.name, kind, self.policy.closure(tx, principal_id), scopes, token_id, run_by
+            principal_id, known.name, kind, self.policy.closure(tx, principal_id), scopes, token_id, run_by, home
         )
+
+    # workspaces
+
+    def place(self, tx: Tx, request: RequestInfo) -> hosts.Place:
+        """What the host of a request stands for; Misdirected when nothing of ours is called that."""
+        host = request.headers.get("host", "localhost")
+        found = self.policy.place(tx, host, self.settings, self.workspace)
+        if found is None:
+            raise Misdirected(f"no workspace answers at '{host[:300]}'; see the settings base_host and public_url")
+        return found
+
+    def workspace_for(self, tx: Tx, request: RequestInfo, who: Principal) -> str:
+        """The workspace that a request is for, empty for the account's; Denied when what it says does not agree."""
+        here, headers = self.place(tx, request), request.headers
+        named = headers.get(hosts.HEADERS[0]) or headers.get(hosts.HEADERS[1]) or ""
+        if request.account is not None:
+            if request.account != self.account:
+                raise NotFound(f"account '{request.account[:50]}' does not exist")
+            workspace = ""
+        else:
+            home = "" if who.home == ACCOUNT_HOME else who.home
+            workspace = here.workspace if here.fixed else named or home or here.workspace
+        if named:
+            self._agree(tx, named, headers, here)
+        if who.home == ACCOUNT_HOME:
+            if here.fixed and request.account is None:
+                raise Denied("this token is for the account, and no good at a workspace's host")
+        elif who.home and who.home != workspace and (request.account is None or who.run_by):
+            raise Denied("this token was made in another workspace, and is good only there")
+        return workspace
+
+    def _agree(self, tx: Tx, named: str, headers: Mapping[str, str], here: hosts.Place) -> None:
+        """Whatever names the workspace names the same one."""
+        if any(headers.get(header, named) != named for header in hosts.HEADERS):
+            raise Denied(f"{hosts.HEADERS[0]} and {hosts.HEADERS[1]} name two workspaces")
+        if here.fixed and named != here.workspace:
+            raise Denied(f"{hosts.HEADERS[0]} names workspace '{named[:50]}', which is not the one at this host")
+        if not here.fixed and named not in self.policy.labels(tx).values():
+            raise _outside(named)
+
+    def require_inside(self, who: Principal, workspace: str) -> None:
+        """Nobody does anything in a workspace they are not assigned to, themselves or through a group."""
+        if roots.users_of(workspace) not in who.ids and who.id != SYSTEM.id:
+            raise _outside(workspace)
 
     # transactions for controllers and services
 
-    def system(self, **more: Any) -> Ctx:
-        return Ctx(SYSTEM, self.workspace, RequestInfo(ids.request()), self, **more)
+    def system(self, workspace: str = "", **more: Any) -> Ctx:
+        """The platform itself, in the first workspace unless another is said."""
+        return Ctx(SYSTEM, workspace or self.workspace, RequestInfo(ids.request()), self, **more)
 
-    def transact(self, act: Callable[[Ctx], T], principal: str | None = None) -> T:
+    def transact(self, act: Callable[[Ctx], T], principal: str | None = None, workspace: str = "") -> T:
         """A short write, as the platform itself or as a principal; durable when it returns."""
 
         def work(turn: Turn) -> T:
-            ctx = self.system(turn=turn)
+            ctx = self.system(workspace, turn=turn)
             return act(ctx.as_principal(principal) if principal else ctx)
 
         return self.writer.submit(fenced(work))
 
-    def snapshot(self, act: Callable[[Ctx], T], principal: str | None = None) -> T:
+    def snapshot(self, act: Callable[[Ctx], T], principal: str | None = None, workspace: str = "") -> T:
         with self.store.snapshot() as tx:
-            ctx = self.system(snapshot_tx=tx)
+            ctx = self.system(workspace, snapshot_tx=tx)
             return act(ctx.as_principal(principal) if principal else ctx)
 
     # the way every call takes
@@ -197,11 +245,18 @@ class Platform:
         return _or_raise(result)
 
     def call(
-        self, principal: str | Principal, operation: Op, request: RequestInfo | None = None, /, **fields: Any
+        self,
+        principal: str | Principal,
+        operation: Op,
+        request: RequestInfo | None = None,
+        workspace: str | None = None,
+        /,
+        **fields: Any,
     ) -> Any:
-        """The same from inside the process, blocking: the console, controllers, the CLI's own server side."""
+        """The same from inside the process, blocking: controllers, the CLI's own server side. `workspace`: which it is
+        for; None: the request says, else the first."""
         who = self.snapshot(lambda ctx: self.principal(ctx.tx, principal)) if isinstance(principal, str) else principal
-        call = Call(self, operation, request or RequestInfo(ids.request()), who, fields)
+        call = Call(self, operation, request or RequestInfo(ids.request()), who, fields, workspace)
         if operation.runs == IN_TX:
             return self.writer.submit(fenced(call.in_tx))
         if operation.runs == SNAPSHOT:
@@ -223,10 +278,10 @@ class Platform:
     def call_within(self, ctx: Ctx, operation: Op, fields: Fields) -> Any:
         """An operation called by another: in its transaction if it has one."""
         if not ctx.in_transaction:
-            return self.call(ctx.principal, operation, ctx.request, **fields)
+            return self.call(ctx.principal, operation, ctx.request, ctx.workspace, **fields)
         if operation.runs in (OUTSIDE, ASYNC):
             raise RuntimeError(f"{operation.name} does I/O and cannot be called inside a transaction")
-        call = Call(self, operation, ctx.request, ctx.principal, fields)
+        call = Call(self, operation, ctx.request, ctx.principal, fields, ctx.workspace)
         if ctx.turn is not None:
             return call.in_tx(ctx.turn)
         assert ctx.snapshot_tx is not None
@@ -248,6 +303,8 @@ class Platform:
             entry = _entry(self, request, "http", f"unknown {method}", {})
             entry.address = path[:2000]
             redacts: Redacts | None = None
+            with suppress(Fault):
+                entry.workspace = self.place(turn.tx, request).workspace
             try:
                 who = self.authenticator(self, turn.tx, credential)
                 _asking(entry, who)
@@ -273,21 +330,15 @@ class Platform:
         if self._running is not None:
             self._running.wake(topics)
 
-    def _plant(self, turn: Turn) -> str:
+    def _plant(self, turn: Turn) -> tuple[str, str]:
         tx = turn.tx
-        planted = tx.scalar("SELECT id FROM objects WHERE kind = 'workspace' ORDER BY created_at LIMIT 1")
-        if planted is not None:
+        if (planted := roots.planted(tx)) is not None:
             audit.adopt(tx, self.keys.audit)
-            return str(planted)
+            return planted
         now, workspace_id = self.clock.now(), new_id(roots.WORKSPACE)
         audit.begin(tx, self.keys.audit)
-        for group in (roots.ADMINS, roots.USERS):
-            tx.run(
-                "INSERT INTO principals (id, kind, name, display_name, active, created_at) VALUES (?, 'group', ?, ?, 1, ?)",
-                group, group, group, now,
-            )  # fmt: skip
-        roots.plant(tx, now=now, owner=roots.ADMINS, workspace_id=workspace_id, workspace_name=self.settings.workspace)
-        return workspace_id
+        account_id = roots.plant(tx, now=now, workspace_id=workspace_id, workspace_name=self.settings.workspace)
+        return account_id, workspace_id
 
     def recover(self) -> None:
         """Requests that a crash cut off, or whose end could not be recorded, get their audit row now."""
@@ -314,8 +365,11 @@ class Call:
         request: RequestInfo,
         credential: str | Principal,
         fields: Fields | Fault,
+        workspace: str | None = None,
     ) -> None:
+        """`workspace`: of a call from inside; None: the request says."""
         self.platform, self.operation, self.request = platform, operation, request
+        self._workspace = workspace
         self._credential = credential
         self._ask: Any = None
         self._malformed: Fault | None = None
@@ -420,6 +474,8 @@ class Call:
 
     def _decide(self, tx: Tx, entry: Entry, *, turn: Turn | None = None, snapshot_tx: Tx | None = None) -> Ctx:
         platform, who = self.platform, NOBODY
+        if self._workspace is None and self.request.account is None:
+            entry.workspace = platform.place(tx, self.request).workspace
         if self.operation.needs is not PUBLIC:
             given = self._credential
             who = given if isinstance(given, Principal) else platform.authenticator(platform, tx, given)
@@ -428,11 +484,20 @@ class Call:
                 self._keep_back(tx, who, entry)
             if who.scopes is not None and not isinstance(given, Principal):
                 platform.limit(who, self.operation)
-        ctx = Ctx(who, platform.workspace, self.request, platform, turn, snapshot_tx, entry)
+        workspace = self._where(tx, who)
+        self.request.workspace = entry.workspace = workspace
+        if workspace and who is not NOBODY:
+            platform.require_inside(who, workspace)
+        ctx = Ctx(who, workspace, self.request, platform, turn, snapshot_tx, entry)
         if self._malformed is not None:
             raise self._malformed
         self._target = self.operation.decide(ctx, self._ask, entry)
         return ctx
+
+    def _where(self, tx: Tx, who: Principal) -> str:
+        if self._workspace is not None:
+            return self._workspace
+        return self.platform.workspace_for(tx, self.request, who)
 
     def _keep_back(self, tx: Tx, who: Principal, entry: Entry) -> None:
         """A task hands secrets that it has looked up to nobody else: they are masked in what it asks to be kept."""
@@ -476,7 +541,7 @@ def _or_raise(result: Any) -> Any:
 
 def _entry(platform: Platform, request: RequestInfo, service: str, action: str, ask: Fields) -> Entry:
     return Entry(
-        at=platform.clock.now(), request_id=request.request_id, workspace=platform.workspace, source=request.source,
+        at=platform.clock.now(), request_id=request.request_id, workspace="", source=request.source,
         user_agent=request.user_agent, service=service, action=action, ask=ask,
         client_request_id=request.client_request_id,
     )  # fmt: skip
@@ -501,6 +566,10 @@ def _note(entry: Entry, error: BaseException) -> None:
     entry.status, entry.error = error.status, str(error)[:2000]
     if error.status in (401, 403) and entry.decision != "refused":
         entry.decision, entry.because = "refused", entry.error
+
+
+def _outside(workspace: str) -> Denied:
+    return Denied(f"you are not assigned to workspace '{workspace[:50]}': ask one of its administrators")
 
 
 def _not_limited(who: Principal, operation: Op) -> None:

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import orjson
+
+from lakewright.kernel.config import Settings
+from lakewright.kernel.hosts import Place, place
 from lakewright.kernel.store import Row, Tx
 
 V = TypeVar("V")
@@ -51,6 +55,8 @@ class Sets:
     closures: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     held: dict[str, Held] = field(default_factory=dict[str, Held])
+    places: dict[str, Place] = field(default_factory=dict[str, Place])
+    labels: dict[str, str] | None = None
 
 
 class Policy:
@@ -101,12 +107,32 @@ class Policy:
         found = tokens.get(hashed)
         if found is None:
             found = tx.one(
-                "SELECT id, principal_id, kind, created_by, expires_at, revoked_at, scopes FROM tokens WHERE hash = ?",
+                "SELECT id, principal_id, kind, home, created_by, expires_at, revoked_at, scopes FROM tokens WHERE hash = ?",
                 hashed,
             )
             if found is not None:
                 _keep(tokens, hashed, found)
         return found
+
+    def place(self, tx: Tx, host: str, settings: Settings, first: str) -> Place | None:
+        """What a Host header stands for. Names that are not ours are not remembered: there is no end of them."""
+        places = self.sets(tx).places
+        found = places.get(host)
+        if found is None:
+            found = place(host, settings, self.labels(tx), first)
+            if found is not None:
+                _keep(places, host, found)
+        return found
+
+    def labels(self, tx: Tx) -> dict[str, str]:
+        """The living workspaces by deployment name."""
+        sets = self.sets(tx)
+        if sets.labels is None:
+            rows = tx.all(
+                "SELECT id, name, spec FROM objects WHERE parent_id IS NULL AND kind = 'workspace' AND deleted_at IS NULL"
+            )
+            sets.labels = {str(orjson.loads(r["spec"]).get("deployment_name") or r["name"]): str(r["id"]) for r in rows}
+        return sets.labels
 
     def closure(self, tx: Tx, principal: str) -> frozenset[str]:
         """The principal and every group it is in, through any number of groups."""
@@ -141,7 +167,9 @@ class Policy:
                 object_id, self._now(),
             ):  # fmt: skip
                 by_right.setdefault(str(row["right"]), set()).add(str(row["principal"]))
-            found = _keep(held, object_id, Held(owner, frozenset((owner,)), {r: frozenset(p) for r, p in by_right.items()}))
+            found = _keep(
+                held, object_id, Held(owner, frozenset((owner,)), {r: frozenset(p) for r, p in by_right.items()})
+            )
         return found
 
 

@@ -172,9 +172,13 @@ def start_jobs(platform: "Platform") -> None:
 
 
 def _start(platform: "Platform", monitor: Monitor, trigger: Trigger, row: Row) -> None:
+    # The job's workspace: a monitor is of a table, which all workspaces share.
+    where = platform.snapshot(
+        lambda ctx: ctx.tx.scalar("SELECT workspace FROM objects WHERE id = ?", str(trigger.job_id))
+    )
     try:
         opened = platform.call(
-            monitor.author, runs.run_now, job_id=trigger.job_id, job_parameters=trigger.job_parameters,
+            monitor.author, runs.run_now, None, str(where or platform.workspace), job_id=trigger.job_id, job_parameters=trigger.job_parameters,
             idempotency_token=str(row["id"]),
         )  # fmt: skip
         outcome, run_id = STARTED, str(opened["run_id"])

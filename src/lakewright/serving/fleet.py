@@ -186,7 +186,7 @@ class Fleet:
             return objects.update(ctx, now, config=config, pending=None, failed=None, failure="")
 
         try:
-            return self._platform.transact(act)
+            return self._platform.transact(act, workspace=endpoint.workspace)
         except NotFound:
             return endpoint
 
@@ -197,7 +197,9 @@ class Fleet:
         if now < self._memory.not_before.get(key, 0):
             return
         try:
-            directory = self._platform.snapshot(lambda ctx: self._allowed(ctx, endpoint, entity))
+            directory = self._platform.snapshot(
+                lambda ctx: self._allowed(ctx, endpoint, entity), workspace=endpoint.workspace
+            )
             self._launch(endpoint, entity, directory)
         except (Fault, LaunchFault) as refusal:
             self._failed(endpoint.id, entity.model, entity.version, str(refusal))
@@ -285,6 +287,8 @@ class Fleet:
 
         def act(ctx: Ctx) -> None:
             with suppress(NotFound):
+                where = ctx.tx.scalar("SELECT workspace FROM objects WHERE id = ?", endpoint_id)
+                ctx = ctx.in_workspace(str(where))
                 endpoint = objects.by_id(ctx, ENDPOINT, endpoint_id)
                 pending = endpoint.spec.pending
                 if pending is not None and any((e.model, e.version) == (model, version) for e in pending.entities):

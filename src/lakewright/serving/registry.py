@@ -11,6 +11,11 @@ from lakewright.models.registered import REGISTERED_MODEL, USE
 from lakewright.serving.releases import Files
 
 
+def _target(ctx: Ctx, endpoint: str) -> str:
+    """Where models are live, for their history, which all workspaces share; a name is an endpoint's only in its own."""
+    return f"endpoint:{endpoint}" + (f"@{ctx.workspace}" if ctx.workspace != ctx.platform.workspace else "")
+
+
 class Registry:
     def servable(self, ctx: Ctx, model: str, version: int) -> Verdict:
         try:
@@ -27,7 +32,7 @@ class Registry:
             return Verdict(False, str(missing))
 
     def goes_live(self, ctx: Ctx, endpoint: str, shares: Sequence[tuple[str, int, float]]) -> None:
-        release.goes_live(ctx, f"endpoint:{endpoint}", shares)
+        release.goes_live(ctx, _target(ctx, endpoint), shares)
 
     def files(self, ctx: Ctx, model: str, version: int) -> Files:
         found = objects.find(ctx, REGISTERED_MODEL, names.checked(model))

@@ -130,7 +130,7 @@ class RequestLog:
     def _as_owner(self, endpoint: Obj[Endpoint]) -> Ctx:
         """Requests are written with the rights of the endpoint's owner, not with those of whoever asked."""
         owner = self._platform.snapshot(lambda ctx: self._platform.principal(ctx.tx, endpoint.owner))
-        return replace(self._platform.system(), principal=owner)
+        return replace(self._platform.system(endpoint.workspace), principal=owner)
 
     def _note(self, endpoint_id: str, problem: str, written: int) -> None:
         def act(ctx: Ctx) -> None:

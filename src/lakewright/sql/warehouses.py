@@ -14,7 +14,7 @@ from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import Api, Ask, Reply
 from lakewright.kernel.platform import Platform
-from lakewright.kernel.roots import ADMINS, IN_WORKSPACE, WORKSPACE, Root
+from lakewright.kernel.roots import ADMINS, FURNISHES, IN_WORKSPACE, WORKSPACE, Root
 from lakewright.kernel.rules import PER_ROW
 from lakewright.sql.pool import Pool
 
@@ -143,10 +143,8 @@ def auto_stop(platform: Platform) -> None:
     pool = platform.the(Pool)
 
     def tick(ctx: Ctx) -> None:
-        for row in ctx.tx.all(
-            "SELECT id FROM objects WHERE kind = 'warehouse' AND workspace = ? AND deleted_at IS NULL", ctx.workspace
-        ):
-            warehouse = objects.by_id(ctx, WAREHOUSE, str(row["id"]))
+        for row in ctx.tx.all("SELECT id, workspace FROM objects WHERE kind = 'warehouse' AND deleted_at IS NULL"):
+            warehouse = objects.by_id(ctx.in_workspace(row["workspace"]), WAREHOUSE, str(row["id"]))
             spec = warehouse.spec
             if spec.state != "RUNNING" or not spec.auto_stop_mins or pool.busy(warehouse.id):
                 continue
@@ -172,10 +170,13 @@ def use(ctx: Ctx, warehouse: Obj[Warehouse]) -> Obj[Warehouse]:
 
 def plant(ctx: Ctx) -> None:
     """One to begin with, of the administrators: they say who else may use it."""
-    if ctx.tx.scalar("SELECT count(*) FROM objects WHERE kind = 'warehouse'"):
+    if ctx.tx.scalar("SELECT count(*) FROM objects WHERE kind = 'warehouse' AND workspace = ?", ctx.workspace):
         return
     workspace = objects.find(ctx, WORKSPACE, "")
     objects.create(ctx, WAREHOUSE, STARTER, Warehouse(), under=workspace, owner=ADMINS)
+
+
+FURNISHES.append(plant)
 
 
 def _sensible(spec: Warehouse) -> None:

@@ -7,6 +7,7 @@ row's name is a copy for MLflow's own tools.
 """
 
 import secrets
+from hashlib import sha256
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -135,7 +136,7 @@ def update(ctx: Ctx, experiment: Obj[Experiment], ask: UpdateExperiment) -> Repl
             raise NotSupported("updateMlflowExperiment does not move an experiment to another folder yet")
         _require_free(ctx, path)
         objects.rename(ctx, experiment, path.rpartition("/")[2])
-    _touch(ctx, experiment.id, "name = ?", path)
+    _touch(ctx, experiment.id, "name = ?", _copy(ctx, path))
     return {}
 
 
@@ -242,14 +243,22 @@ def _insert(ctx: Ctx, path: str, location: str | None) -> int:
             "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time,"
             " last_update_time) VALUES (?, ?, ?, 'active', ?, ?) ON CONFLICT (experiment_id) DO NOTHING"
             " RETURNING experiment_id",
-            10**9 + secrets.randbelow(2**31 - 10**9), path, location, ctx.now(), ctx.now(),
+            10**9 + secrets.randbelow(2**31 - 10**9), _copy(ctx, path), location, ctx.now(), ctx.now(),
         )  # fmt: skip
     return int(made[0]["experiment_id"])
 
 
+def _copy(ctx: Ctx, path: str) -> str:
+    """What MLflow's row is called, where a name is there once in all workspaces: the first one's have their paths."""
+    if ctx.workspace == ctx.platform.workspace:
+        return path
+    name = f"{ctx.workspace}:{path}"
+    return name if len(name) <= limits.EXPERIMENT_NAME else f"{ctx.workspace}:{sha256(path.encode()).hexdigest()}"
+
+
 def _require_free(ctx: Ctx, path: str) -> None:
     """No experiment has the path. A row that only still says so, of one that was moved, says something else from now."""
-    taken = ctx.tx.one(f"SELECT {COLUMNS} WHERE e.name = ?", path)
+    taken = ctx.tx.one(f"SELECT {COLUMNS} WHERE e.name = ?", _copy(ctx, path))
     if taken is None:
         return
     if folders.shown(taken["path"]) != path:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from lakewright.identity import principals
-from lakewright.kernel import grants, objects
+from lakewright.identity import workspace_access
+from lakewright.kernel import grants, objects, roots
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import AlreadyExists, Invalid, NotFound
 from lakewright.kernel.kinds import Kind, Target
@@ -184,14 +184,7 @@ def welcome(ctx: Ctx, principal_id: str, name: str) -> None:
             return  # of somebody of that name who is gone: an administrator hands it over
 
 
-principals.WELCOME.append(welcome)
-
-
-def install(platform: Platform) -> None:
-    platform.transact(_plant)
-
-
-def _plant(ctx: Ctx) -> None:
+def furnish(ctx: Ctx) -> None:
     """A folder for what is shared. What everybody may do there is a setting, and nothing unless it is set."""
     try:
         objects.find(ctx, ITEM, "Shared")
@@ -199,3 +192,11 @@ def _plant(ctx: Ctx) -> None:
         shared = make_folders(ctx, "Shared", owner=ADMINS)
         if level := ctx.settings.access.shared_folder:
             grants.change(ctx, shared, USERS, add=[level])
+
+
+def install(platform: Platform) -> None:
+    platform.transact(furnish)
+
+
+workspace_access.WELCOME.append(welcome)
+roots.FURNISHES.append(furnish)
