@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
+from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied, Unauthenticated
 from typer.testing import CliRunner
 
 import lakewright.app  # noqa: F401 (declares the kinds)
@@ -11,7 +11,7 @@ from lakewright.access import explain
 from lakewright.catalog import catalogs, functions, schemas, tables, volumes
 from lakewright.catalog.columns import RowFilter
 from lakewright.cli.main import app
-from lakewright.identity import principals
+from lakewright.identity import principals, workspace_access
 from lakewright.jobs.kind import JOB
 from lakewright.kernel import grants, objects
 from lakewright.kernel.faults import Denied, Fault
@@ -154,6 +154,16 @@ def test_who_can_names_everybody_who_may_and_nobody_else(people, shop):
     assert "bob" not in who_can(people.admin, "deleteTable", thing)
     said = ask(people.admin, "bob", action="MANAGE")
     assert (said["allowed"], said["because"]) == (False, "bob is deactivated")
+
+
+def test_whoever_may_not_enter_the_workspace_may_do_nothing_in_it(people, shop):
+    unassign = lambda ctx: workspace_access.unassign(ctx, people.person("ann").id)
+    people.platform.transact(unassign, people.admin.id)
+    said = ask(people.admin, "ann")
+    assert (said["allowed"], said["because"]) == (False, "ann is not assigned to this workspace")
+    assert "ann" not in who_can(people.admin, "SELECT", "tables:/main.sales.orders")
+    with pytest.raises((PermissionDenied, Unauthenticated)):
+        people.person("ann").client.tables.get("main.sales.orders")
 
 
 def test_the_command_line_says_the_same_and_exits_by_it(server, people, shop):

@@ -11,6 +11,7 @@ from lakewright.access import naming
 from lakewright.access.explaining import Names, explained, sentence
 from lakewright.access.naming import Spelled
 from lakewright.catalog.tables import TABLE, Table
+from lakewright.identity import workspace_access
 from lakewright.kernel import objects
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Denied, Invalid, NotFound, Unauthenticated
@@ -60,6 +61,8 @@ def explain(ctx: Ctx, workspace: Obj[Root], ask: Explain) -> Reply:
         theirs = ctx.as_principal(who)
     except Unauthenticated:
         return {**shown, "allowed": False, "because": f"{ctx.name_of(who)} is deactivated"}
+    if not enters(ctx, who):
+        return {**shown, "allowed": False, "because": f"{ctx.name_of(who)} is not assigned to this workspace"}
     if rule is not None:
         found = explained(theirs, names, rule, obj.id)
         return {**shown, "allowed": found["allowed"], "because": sentence(found), "explanation": found, **_limits(obj)}
@@ -94,7 +97,7 @@ def who_can(ctx: Ctx, workspace: Obj[Root], ask: WhoCan) -> Reply:
     shown: Reply = {"object": names.object(obj.id), "action": ask.action, "principals": []}
     for row in rows[:size]:
         theirs = ctx.as_principal(str(row["id"]))
-        if rule.judge(theirs, obj.id):
+        if enters(ctx, str(row["id"])) and rule.judge(theirs, obj.id):
             found = explained(theirs, names, rule, obj.id)
             shown["principals"].append({"name": row["name"], "kind": row["kind"], "because": sentence(found)})
     if len(rows) > size:
@@ -130,6 +133,12 @@ def operations_on(kind: Kind[Any]) -> dict[str, Operation[Any, Any]]:
 def named(ctx: Ctx, principal: str) -> str:
     """The principal of this name; `account users`, as clients write it, is the group that everybody is in."""
     return USERS if principal == "account users" else ctx.id_of(principal)
+
+
+def enters(ctx: Ctx, principal_id: str) -> bool:
+    """Whether they get as far as the workspace. A group enters nothing: each of its members does, or does not."""
+    known = ctx.platform.policy.principal(ctx.tx, principal_id)
+    return known is None or known.kind == "group" or workspace_access.may_enter(ctx, principal_id)
 
 
 def asked(ctx: Ctx, spelled: Spelled, *, myself: bool) -> Obj[Any] | None:
