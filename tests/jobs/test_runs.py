@@ -623,3 +623,34 @@ def test_a_run_is_kept_for_sixty_days(alice: Any, shelf: Shelf, platform: Any) -
     retention.tick(platform)
     assert list(alice.jobs.list_runs()) == []
     assert not left.exists()
+
+
+def test_an_idempotency_token_stands_for_one_request_of_one_caller(alice: Any, people: Any, shelf: Shelf) -> None:
+    from databricks.sdk.errors import BadRequest
+
+    shelf.write("/say.py", "print('said')")
+    job = alice.jobs.create(name="job", tasks=[python("t", "/say.py")], parameters=[param("p", "a")]).job_id
+    first = alice.jobs.run_now(job, idempotency_token="t", job_parameters={"p": "1"}).run_id
+    assert alice.jobs.run_now(job, idempotency_token="t", job_parameters={"p": "1"}).run_id == first
+    with pytest.raises(BadRequest, match="another request"):
+        alice.jobs.run_now(job, idempotency_token="t", job_parameters={"p": "2"})
+    submitted = alice.jobs.submit(tasks=[submit_task("t", "/say.py")], idempotency_token="s").run_id
+    assert alice.jobs.submit(tasks=[submit_task("t", "/say.py")], idempotency_token="s").run_id == submitted
+    with pytest.raises(BadRequest, match="another request"):
+        alice.jobs.submit(tasks=[submit_task("other", "/say.py")], idempotency_token="s")
+    eve = people.person("eve").client
+    others = eve.jobs.submit(tasks=[submit_task("t", "/say.py")], idempotency_token="s").run_id
+    assert others != submitted, "a token is its sender's: another's stands for another run, and tells nothing"
+    assert len(list(alice.jobs.list_runs(job_id=job))) == 1
+
+
+def param(name: str, value: str) -> Any:
+    from databricks.sdk.service.jobs import JobParameterDefinition
+
+    return JobParameterDefinition(name=name, default=value)
+
+
+def submit_task(key: str, path: str) -> Any:
+    from databricks.sdk.service.jobs import SparkPythonTask, SubmitTask
+
+    return SubmitTask(task_key=key, spark_python_task=SparkPythonTask(python_file=path))

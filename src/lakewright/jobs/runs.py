@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from lakewright.jobs import definition, engine, gates, parameters, repairs, rows, showing, states, stopping
 from lakewright.jobs.definition import Settings
@@ -16,6 +16,7 @@ from lakewright.jobs.showing import NoRun
 from lakewright.kernel import objects, roots
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import BadState, Conflict, Invalid, NotSupported
+from lakewright.kernel.idempotency import once
 from lakewright.kernel.kinds import Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import OUTSIDE, SNAPSHOT, Ask, Reply
@@ -123,6 +124,17 @@ class RepairRun(ById):
 
 @api("POST", "/run-now", audit="runNow", on=JOB_BY_ID, needs=CAN_MANAGE_RUN, also=old("/run-now"))
 def run_now(ctx: Ctx, job: Obj[Job], ask: RunNow) -> Reply:
+    engine.made_before(
+        ctx, ctx.principal.id, ask.idempotency_token, "JOB_RUN", job.id
+    )  # refuses what stands for another
+    return once(ctx, "runNow", ask.idempotency_token, _asked(ask), lambda: _run_now(ctx, job, ask))
+
+
+def _asked(ask: BaseModel) -> dict[str, Any]:
+    return ask.model_dump(mode="json", exclude_unset=True)
+
+
+def _run_now(ctx: Ctx, job: Obj[Job], ask: RunNow) -> Reply:
     given = {name: value for name in UNSUPPORTED_PARAMETERS if (value := getattr(ask, name)) is not None}
     if ask.notebook_params is not None and "jar_params" in given:
         raise Invalid("notebook_params cannot be given together with jar_params")
@@ -147,8 +159,15 @@ def run_now(ctx: Ctx, job: Obj[Job], ask: RunNow) -> Reply:
 @api("POST", "/runs/submit", audit="submitRun", on=IN_WORKSPACE, needs=EVERYONE, also=old("/runs/submit"))
 def submit(ctx: Ctx, workspace: Obj[Root], ask: Submit) -> Reply:
     """Open to everyone: a run acts with the rights of its maker, or of a principal its maker may act as."""
-    if made := engine.made_before(ctx, ctx.principal.id, ask.idempotency_token, "SUBMIT_RUN"):
-        return {"run_id": made.run_id}
+    made = engine.made_before(ctx, ctx.principal.id, ask.idempotency_token, "SUBMIT_RUN")
+
+    def submitted() -> Reply:
+        return {"run_id": made.run_id} if made is not None else _submit(ctx, workspace, ask)
+
+    return once(ctx, "submitRun", ask.idempotency_token, _asked(ask), submitted)
+
+
+def _submit(ctx: Ctx, workspace: Obj[Root], ask: Submit) -> Reply:
     fields = ask.model_dump(exclude={"run_name", "idempotency_token", "access_control_list"}, exclude_unset=True)
     if given := sorted(
         {"schedule", "parameters", "max_concurrent_runs", "edit_mode", "deployment", "name"} & fields.keys()
