@@ -28,7 +28,8 @@ AUDIT = (
     ("event_id", "string"), ("identity_metadata", "struct<run_by:string,run_as:string>"),
     # The same told flatly, and what only Lakewright knows: on what, and why it was allowed or refused.
     ("user_name", "string"), ("securable_kind", "string"), ("securable", "string"), ("status_code", "int"),
-    ("because", "string"), ("error_message", "string"),
+    ("because", "string"), ("error_message", "string"), ("decision", "string"), ("run_by", "string"),
+    ("client_request_id", "string"), ("data", "string"),
 )  # fmt: skip
 
 HISTORY = (
@@ -56,9 +57,10 @@ def audit_trail(ctx: Ctx, tests: Sequence[Test]) -> Iterator[dict[str, Any]]:
             "action_name": row["action"], "request_id": row["request_id"], "request_params": _params(row["ask"]),
             "response": {"status_code": row["status"], "error_message": error, "result": None},
             "audit_level": "WORKSPACE_LEVEL" if row["workspace"] else "ACCOUNT_LEVEL", "event_id": str(row["seq"]),
-            "identity_metadata": {"run_by": row["who_name"], "run_as": row["run_as"] or None},
+            "identity_metadata": {"run_by": row["run_by"] or row["who_name"], "run_as": row["run_as"] or None},
             "user_name": row["who_name"], "securable_kind": row["kind"] or None, "securable": row["address"] or None,
-            "status_code": row["status"], "because": row["because"] or None, "error_message": error,
+            "status_code": row["status"], "because": row["because"] or None, "error_message": error, "decision": row["decision"] or None,
+            "run_by": row["run_by"] or None, "client_request_id": row["client_request_id"] or None, "data": row["data"] or None,
         }  # fmt: skip
 
 

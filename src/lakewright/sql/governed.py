@@ -25,7 +25,7 @@ from lakewright.kernel.objects import Obj
 from lakewright.sql import dialect, parameters, shapes, wall
 from lakewright.sql.caller import Caller, relation_of
 from lakewright.sql.changes import Running
-from lakewright.sql.rewrite import Rewriter, Scan
+from lakewright.sql.rewrite import Plan, Rewriter, Scan
 from lakewright.sql.running import Execution
 
 if TYPE_CHECKING:
@@ -122,7 +122,13 @@ def read(
     limits: duckdb.Limits = duckdb.MODEST,
 ) -> Result:
     """A parsed query: planned in one snapshot of the catalog, run outside of it."""
-    plan = ctx.snapshot(lambda c: Rewriter(Caller(c, _outside(ctx)), catalog, schema).plan(tree, constants))
+
+    def planned(c: Ctx) -> tuple[Plan, list[dict[str, Any]]]:
+        rewriter = Rewriter(Caller(c, _outside(ctx)), catalog, schema)
+        return rewriter.plan(tree, constants), rewriter.data()
+
+    plan, data = ctx.snapshot(planned)
+    ctx.note_data(data)
     execution = Execution(plan, spill(ctx), limits)
     try:
         if running is not None:

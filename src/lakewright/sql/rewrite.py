@@ -64,6 +64,8 @@ class Rewriter:
         self.scans: dict[str, Scan] = {}
         self.reads: list[str] = []
         self.governed = False
+        self._in_force: dict[str, tuple[str | None, dict[str, str]]] = {}
+        """By scan: the filter, and the masks by column, that hide something from this caller."""
         self.known: set[str] = set()
         """Further tables of ours that the engine will have: intermediate results."""
         self._opener = opener
@@ -119,6 +121,25 @@ class Rewriter:
             own = list(existing.expressions) if existing else []
             recursive = bool(existing and existing.args.get("recursive"))
             tree.set("with_", exp.With(expressions=[*barriers, *own], recursive=recursive))
+
+    def data(self) -> list[dict[str, Any]]:
+        """For the record: of each table the columns that were asked for, and what hid rows or values of it."""
+        from sqlglot import exp
+
+        named, everything = set[str](), False
+        for body, _ in self._bodies:
+            named |= {c.name.lower() for c in body.find_all(exp.Column)}
+            everything = everything or any(not isinstance(s.parent, exp.Count) for s in body.find_all(exp.Star))
+        found: list[dict[str, Any]] = []
+        for name, scan in self.scans.items():
+            columns = self._columns(scan.relation, name) if scan.relation.columns else []
+            row_filter, masks = self._in_force.get(name, (None, {}))
+            found.append({
+                "table": scan.relation.name,
+                "columns": [c for c in columns if everything or c.lower() in named],
+                **({"row_filter": row_filter} if row_filter else {}), **({"masks": masks} if masks else {}),
+            })  # fmt: skip
+        return found
 
     def target(self, table: exp.Table) -> str:
         """The full name of a table that a statement writes to."""
@@ -272,6 +293,10 @@ class Rewriter:
         if condition is None and not masks:
             return None
         self.governed = True
+        self._in_force[scan] = (
+            relation.row_filter.function if relation.row_filter is not None and condition is not None else None,
+            {c: relation.masks[c.lower()].function for c in masks},
+        )
         shown = [exp.alias_(masks[c], c, quoted=True) if c in masks else _column(base, c) for c in columns]
         shown += [_column(base, p) for p in places]
         seen = exp.select(*shown).from_(

@@ -256,6 +256,7 @@ def _end(
     elif fault is not None and not stopped:
         more |= {"error_code": _code(fault), "error": ctx.redacted(str(fault)[:4000])}
 
+    asked = ctx.entry  # of the request that sent it, which may have been answered long ago
     code = 499 if state == "CANCELED" else fault.status if fault is not None else 200
 
     def write(ctx: Ctx) -> None:
@@ -267,6 +268,7 @@ def _end(
             kind="warehouse", object_id=warehouse.id, address=job.id, ask={"reads": list(reads), "state": state},
             status=code, because="submitter",
             error=ctx.redacted(str(fault)[:2000]) if fault is not None else "", run_by=ctx.principal.run_by,
+            data=asked.data if asked is not None else None,
             run_as=ctx.principal.name if ctx.principal.run_by else "", decision="refused" if code == 403 else "allowed",
         ))  # fmt: skip
 
