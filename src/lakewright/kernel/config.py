@@ -71,9 +71,6 @@ class AuditSettings(BaseModel):
     keep_days: float | None = Field(
         default=None, description="Days after which audit rows move into signed files below data_dir; empty: never."
     )
-    syslog: str = Field(
-        default="", description="Where every audit row is sent as well: udp://host:514 or tcp://host:601 (RFC 5424)."
-    )
 
 
 class StorageSettings(BaseModel):
