@@ -68,8 +68,10 @@ def issue(
     home: str | None = None,
 ) -> Issued:
     """Make a token of the principal; `lifetime_seconds` None: until revoked. It ends with its `parent`.
-    `created_by`: whoever caused it, when not the caller. `home` (see `Principal.home`): where it is good; None: in the
-    workspace it is made in, or for the account."""
+    `created_by`: whoever caused it, when not the caller. `home` (see `Principal.home`): where it is good; None: where its
+    parent is, else in the workspace it is made in, or for the account."""
+    if home is None and parent is not None:  # what is made with a token of one workspace is never good in another
+        home = ctx.tx.scalar("SELECT home FROM tokens WHERE id = ?", parent) or None
     token_id = secrets.token_hex(16)
     secret = secret or PREFIX[kind] + secrets.token_urlsafe(32)
     ends = [ctx.now() + lifetime_seconds * 1000] if lifetime_seconds is not None else []
