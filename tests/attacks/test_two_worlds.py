@@ -49,7 +49,7 @@ class Telling:
         return answer
 
     def _same(self, text):
-        text = text.replace(self.world.url, "<url>")
+        text = text.replace(self.world.url, "<url>").replace(self.world.url.rpartition(":")[2], "<port>")
         for name, stands_for in sorted(self.hidden.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(name, stands_for).replace(quote(name), stands_for)
         text = re.sub(r'("\w*token\w*":")([^"]{20,})(")', lambda m: f"{m[1]}token of {len(m[2])}{m[3]}", text)

@@ -203,6 +203,9 @@ def _real_things(world: World, team: Team) -> None:
     model, table = canary(), f"{catalog}.s.{canary()}"
     ask(owner, "POST", "/api/2.1/unity-catalog/models", name=model, comment=canary(), **place)
     _table(world, team, table)
+    for statement in (f"SELECT '{canary()}'", f"CREATE VIEW {catalog}.s.{canary()} AS SELECT '{canary()}' AS x"):
+        said = {"statement": statement, "warehouse_id": team.planted["warehouse"].id, "wait_timeout": "30s"}
+        assert ask(owner, "POST", "/api/2.0/sql/statements", **said)["status"]["state"] == "SUCCEEDED"
     scope, key = canary(), canary()
     ask(owner, "POST", "/api/2.0/secrets/scopes/create", scope=scope)
     secret = world.canary("s")

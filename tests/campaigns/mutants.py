@@ -28,6 +28,8 @@ TESTS = Path(__file__).parent.parent
 CAMPAIGN = "attacks/test_campaign.py"
 EVERYONE = '__import__("lakewright.kernel.rules", fromlist=["_"]).EVERYONE'
 
+ALSO = {"jobs/sources.py": ("jobs/test_sources.py", "jobs/test_governed.py")}
+"""Where a list is not read by a request but by what a run is given."""
 IN_TRUSTED_HANDS = {
     "catalog/locations.py": "looks for the location above a path among all; what it finds is judged by its caller",
 }
@@ -58,7 +60,7 @@ def filters() -> Iterator[Mutant]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("objects.page", "objects.visible"):
                 start, end = _span(text, node.args[2])
-                yield Mutant("filter", file, node.lineno, start, end, EVERYONE, (CAMPAIGN,))
+                yield Mutant("filter", file, node.lineno, start, end, EVERYONE, (CAMPAIGN, *ALSO.get(file, ())))
 
 
 def audits() -> Iterator[Mutant]:
@@ -108,10 +110,12 @@ def survives(mutant: Mutant) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", choices=("filters", "audits"))
+    parser.add_argument("--file", default="", help="only in files whose path holds this")
     parser.add_argument("--sample", type=int, default=0, help="as many, drawn by the seed; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     found = [*(filters() if arguments.only != "audits" else ()), *(audits() if arguments.only != "filters" else ())]
+    found = [mutant for mutant in found if arguments.file in mutant.file]
     if arguments.sample:
         found = random.Random(arguments.seed).sample(found, min(arguments.sample, len(found)))
     started, survivors = time.monotonic(), []
