@@ -122,10 +122,18 @@ def _of(commit: str, known: dict[tuple[str, ...], dict[str, Any]]) -> dict[str, 
 
 
 def shape(path: Path) -> str:
-    """A digest of what a SQLite file's tables and indexes are."""
+    """A digest of what a SQLite file's tables and indexes are, whatever order branches of migrations ran in."""
     with closing(sqlite3.connect(path)) as db:
-        made = db.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2")
-        return hashlib.sha256(repr(made.fetchall()).encode()).hexdigest()
+        made = db.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2"
+        ).fetchall()
+        found = [
+            (name, sorted(column[1:] for column in db.execute(f'PRAGMA table_info("{name}")')))
+            if type_ == "table"
+            else (name, sql)
+            for type_, name, sql in made
+        ]
+        return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 def _rows(path: Path) -> dict[str, list[dict[str, Any]]]:
