@@ -142,6 +142,18 @@ def test_when_an_owner_is_gone_or_another_the_next_one_is_asked(shop):
     assert decide(eve, item, "keep")["decided_by"] == "eve"
 
 
+def test_what_everybody_in_the_workspace_holds_is_reviewed_by_its_owner(shop):
+    admin = shop.admin
+    admin.client.workspace.mkdirs("/team")
+    folder = admin.client.workspace.get_status("/team").object_id
+    entry = {"group_name": "users", "permission_level": "CAN_READ"}
+    admin.do("PATCH", f"/api/2.0/permissions/directories/{folder}", access_control_list=[entry])
+    review = admin.do("POST", PATH, scope="directories:/team")["review_id"]
+    [item] = items_of(admin, review).values()
+    assert (item["principal"], item["reviewer"]) == ("users", "admin")
+    assert decide(admin, item, "revoke")["decision"] == "revoke"
+
+
 def test_the_command_line_runs_a_campaign_to_its_signed_end(shop, server, tmp_path):
     def run(person, *arguments, code=0):
         done = CliRunner().invoke(

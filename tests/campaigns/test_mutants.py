@@ -52,7 +52,7 @@ MUTANTS = {
     "a grant outlives its end": ("kernel/policy.py", "found.ends is not None and found.ends <= self._now()", "False", EXPIRY),
     "a list counts what has ended": ("kernel/rules.py", "if ctx.platform.policy.sets(ctx.tx).timed:", "if False:", EXPIRY),
     "one decides one's own request": ("access/requests.py", 'ctx.principal.id == row["requested_by"] or', "", REQUESTS),
-    "one reviews one's own grant": ("access/reviews.py", 'in ctx.principal.ids - {USERS}', "in set()", REVIEWS),
+    "one reviews one's own grant": ("access/reviews.py", 'in ctx.principal.ids - everybody(ctx)', "in set()", REVIEWS),
     "a revoked token still works": ("identity/credentials.py", 'row["revoked_at"] is not None or', "", IDENTITY),
     "an expired token still works": ("identity/credentials.py", 'if row["expires_at"] is not None and', "if False and", IDENTITY),
     "a deactivated person still works": ("kernel/platform.py", "known is None or not known.active", "known is None", IDENTITY),

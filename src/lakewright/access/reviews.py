@@ -22,7 +22,7 @@ from lakewright.kernel.faults import BadState, Denied, Invalid, NotFound, TooLar
 from lakewright.kernel.kinds import KINDS, Kind, Target
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import SNAPSHOT, Api, Ask, Reply
-from lakewright.kernel.roots import ADMINS, IN_WORKSPACE, USERS, WORKSPACE, Root
+from lakewright.kernel.roots import ADMINS, IN_WORKSPACE, USERS, WORKSPACE, Root, users_of
 from lakewright.kernel.rules import EVERYONE, PER_ROW
 from lakewright.kernel.store import Row
 
@@ -187,7 +187,7 @@ def decide(ctx: Ctx, workspace: Obj[Root], ask: Decide) -> Reply:
     )
     if row is None or _reviewer_now(ctx, row) not in ctx.principal.ids:
         raise Denied(f"{ctx.principal.name} is not the reviewer of '{ask.item_id}'")
-    if str(row["principal"]) in ctx.principal.ids - {USERS}:
+    if str(row["principal"]) in ctx.principal.ids - everybody(ctx):
         raise Denied(f"{ctx.principal.name} cannot review what they hold themselves: somebody else has to")
     if _row(ctx, ask.review_id)["closed_at"] is not None:
         raise BadState("this review is closed")
@@ -256,6 +256,11 @@ def _items(ctx: Ctx, review_id: str, scope: Obj[Any]) -> Iterator[tuple[Any, ...
         )  # fmt: skip
 
 
+def everybody(ctx: Ctx) -> frozenset[str]:
+    """Groups that hold everybody, also whoever reviews what they were granted."""
+    return frozenset((USERS, users_of(ctx.workspace)))
+
+
 class _Reviewers:
     """The nearest owner above a grant who is somebody else than who holds it, and is still there to be asked."""
 
@@ -272,7 +277,9 @@ class _Reviewers:
         return ADMINS
 
     def _may(self, person: str, reviewed: str) -> bool:
-        return reviewed == USERS or reviewed not in self._ctx.platform.policy.closure(self._ctx.tx, person)
+        return reviewed in everybody(self._ctx) or reviewed not in self._ctx.platform.policy.closure(
+            self._ctx.tx, person
+        )
 
     def _who(self, owner: str) -> frozenset[str]:
         """The active people and machines that an owner stands for."""
