@@ -37,6 +37,7 @@ def function(**more: Any) -> dict[str, Any]:
         ("POST", "/api/2.0/serving-endpoints", {"name": "a", "config": {"name": "b", "served_entities": []}}),
         ("POST", "/api/2.0/mlflow/traces/delete-traces", {"experiment_id": "0", "max_traces": -1, "max_timestamp_millis": 1}),
         ("GET", "/api/2.2/jobs/list", {"offset": -1}),
+        ("GET", f"{UC}/catalogs", {"max_results": -1}),
         ("GET", "/api/2.2/jobs/runs/list", {"offset": -1}),
     ],
 )  # fmt: skip

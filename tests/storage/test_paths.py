@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -164,3 +166,27 @@ def test_folders_are_made_with_those_above_and_removed_when_empty(root: Path):
         Place(root, []).remove_folder()
     with pytest.raises(BadState):
         Place(root, ["a"]).remove()
+
+
+WRITING = """
+import os, sys
+from lakewright.storage import paths
+with paths._created(paths.PARTIAL + "1", os.open(sys.argv[1], os.O_RDONLY)):
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_left_keeps_no_folder(root: Path):
+    inner = root / "inner"
+    inner.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITING, str(inner)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        with pytest.raises(BadState, match="not empty"):
+            Place(root, ["inner"]).remove_folder()
+        writer.kill()
+    Place(root, ["inner"]).remove_folder()
+    assert not inner.exists()

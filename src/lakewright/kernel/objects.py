@@ -118,9 +118,11 @@ def page(
     ctx: Ctx, kind: Kind[S], needs: Rule, *, under: Obj[Any] | None = None, size: int | None, token: str | None
 ) -> tuple[list[Obj[S]], str | None]:
     """One page of `visible` and the token of the next; a token is good for its caller and its listing only."""
+    if size is not None and size < 0:
+        raise Invalid("max_results cannot be negative")
     bound = f"{ctx.principal.id}:{kind.name}:{under.id if under else ''}"
     after = open_token(ctx, token, bound) if token else ""
-    if not size or size < 0:
+    if not size:
         return visible(ctx, kind, needs, under=under, after=after), None
     found = visible(ctx, kind, needs, under=under, after=after, limit=size + 1)
     if len(found) <= size:

@@ -5,7 +5,9 @@ folder with links refused (`Folder`). There is no moment between a check and its
 in, as there is with `realpath`.
 """
 
+import ctypes
 import errno
+import fcntl
 import os
 import stat
 import unicodedata
@@ -23,7 +25,9 @@ T = TypeVar("T")
 LONGEST_NAME = 255
 LONGEST_PATH = 4096
 PARTIAL = ".lakewright-partial-"
-"""Files still being written; hidden from listings and unreachable by name."""
+"""Files still being written, locked by who writes them; hidden from listings and unreachable by name."""
+RENAME_NOREPLACE = 1
+_renameat2: Any = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
 def names(path: str) -> list[str]:
@@ -108,8 +112,9 @@ class Place:
             self._refuse_what_is_not_a_file(parent)
             partial = f"{PARTIAL}{uuid4().hex}"
             try:
-                _copy(sources, partial, parent)
-                self._settle(partial, parent, overwrite=overwrite)
+                with _created(partial, parent) as write:
+                    _copy(sources, write)
+                    self._settle(partial, parent, overwrite=overwrite)
             finally:
                 _unlink_if_there(partial, parent)
             os.fsync(parent)
@@ -137,6 +142,7 @@ class Place:
         if not self.below:
             raise Denied("the root itself stays")
         with _opened(self.root, self.below, self.called) as folder:
+            _clear_abandoned(folder)
             if any(os.scandir(folder)):
                 raise BadState(f"{self} is not empty", code="DIRECTORY_NOT_EMPTY")
         with self._parent() as parent:
@@ -175,12 +181,12 @@ class Place:
             raise AlreadyExists(f"{self} is not a file")
 
     def _settle(self, partial: str, parent: int, *, overwrite: bool) -> None:
-        """Give the finished file its name. `link` refuses a taken name, in one step with taking it."""
+        """Give the finished file its name; a taken one is refused in one step with taking it."""
         if overwrite:
             os.rename(partial, self.below[-1], src_dir_fd=parent, dst_dir_fd=parent)
             return
         try:
-            os.link(partial, self.below[-1], src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+            _rename_to_free(partial, self.below[-1], parent)
         except FileExistsError as error:
             raise AlreadyExists(f"{self} already exists", code="ALREADY_EXISTS") from error
 
@@ -224,15 +230,53 @@ def _listed(folder: int) -> Iterator[Entry]:
                 yield _entry(each.name, found)
 
 
-def _copy(sources: Sequence[Path], partial: str, parent: int) -> None:
+@contextmanager
+def _created(partial: str, parent: int) -> Generator[int]:
+    """A new file, locked while it is written: the lock ends with the process, whatever ends that."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(partial, flags, 0o600, dir_fd=parent), "wb") as write:
-        for source in sources:
-            with open(source, "rb") as read:
-                left = os.fstat(read.fileno()).st_size
-                while left and (copied := _copy_some(read.fileno(), write.fileno(), left)):
-                    left -= copied
-        os.fsync(write.fileno())
+    fd = os.open(partial, flags, 0o600, dir_fd=parent)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _clear_abandoned(folder: int) -> None:
+    """Unfinished files that nobody writes any more; what a server that was killed left."""
+    with os.scandir(folder) as inside:
+        partial = [each.name for each in inside if each.name.startswith(PARTIAL)]
+    for name in partial:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _unlink_if_there(name, folder)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(fd)
+
+
+def _rename_to_free(old: str, new: str, parent: int) -> None:
+    """Without a moment at which the file has two names: killed there, it would be hidden for ever."""
+    if _renameat2 and _renameat2(parent, os.fsencode(old), parent, os.fsencode(new), RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno() if _renameat2 else errno.ENOSYS
+    if code not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    os.link(old, new, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)  # where that cannot be done
+
+
+def _copy(sources: Sequence[Path], write: int) -> None:
+    for source in sources:
+        with open(source, "rb") as read:
+            left = os.fstat(read.fileno()).st_size
+            while left and (copied := _copy_some(read.fileno(), write, left)):
+                left -= copied
+    os.fsync(write)
 
 
 def _copy_some(read: int, write: int, left: int) -> int:
