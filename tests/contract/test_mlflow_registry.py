@@ -1,6 +1,7 @@
 """The unmodified MLflow client against Unity Catalog's registry: `MLFLOW_REGISTRY_URI=databricks-uc` and a token."""
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,3 +235,28 @@ def test_the_native_registry_of_the_client_answers_the_same(
         "status": "READY", "run": True, "tags": {"seen": "yes"}, "aliases": ["candidate"], "description": "first",
         "predicted": [0, 0, 1, 1], "found": ["1"], "models": [MODEL],
     }  # fmt: skip
+
+
+def test_models_of_a_schema_with_a_place_of_its_own_lie_there(
+    mlflow_as: Any, people: Any, schema: Any, settings: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    settings.storage.external_roots = [tmp_path]
+    admin = people.admin
+    credentials = "/api/2.1/unity-catalog/storage-credentials"
+    admin.do("POST", credentials, name="own", databricks_gcp_service_account={})
+    admin.client.external_locations.create("own", f"file://{tmp_path}/own", "own")
+    admin.client.schemas.create("apart", "main", storage_root=f"file://{tmp_path}/own/apart")
+    body = {"changes": [{"principal": "ann", "add": ["USE_SCHEMA", "CREATE_MODEL"]}]}
+    admin.do("PATCH", "/api/2.1/unity-catalog/permissions/schema/main.apart", **body)
+    seen = mlflow_as(
+        people.person("ann"),
+        TRAIN
+        + textwrap.dedent("""
+        log(registered_model_name="main.apart.flights")
+        loaded = mlflow.pyfunc.load_model("models:/main.apart.flights/1")
+        answer({"predicted": [int(p) for p in loaded.predict(data)]})
+    """),
+    )
+    assert seen["predicted"] == [0, 0, 1, 1]
+    assert list((tmp_path / "own" / "apart").rglob("MLmodel"))

@@ -116,9 +116,10 @@ def place(ctx: Ctx, target: Obj[Any], path: str, access: Access) -> Place:
         raise NotFound(f"nothing is at /{'/'.join(names)}", code="NOT_FOUND")
     resolver, relative = mount
     where = ctx.snapshot(lambda ctx: resolver.decide(ctx, relative, access))
-    root = ctx.settings.data_dir.resolve()
-    if not places.within(where, root):
-        raise Denied(f"/{'/'.join(names)} leads outside the data directory")
+    roots = (ctx.settings.data_dir.resolve(), *ctx.settings.storage.external_roots)
+    root = next((root for root in roots if places.within(where, root)), None)
+    if root is None:
+        raise Denied(f"/{'/'.join(names)} leads outside the data directory and the folders that may be opened")
     return Place(root, paths.names(str(where.relative_to(root))), "/" + "/".join(names))
 
 
