@@ -1,6 +1,7 @@
 """Workloads that prove themselves with their own platform's token, through the unmodified SDK."""
 
 import json
+import socket
 import time
 
 import httpx
@@ -278,6 +279,34 @@ def test_keys_are_fetched_from_the_public_network_only(url):
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254", "169.254.170.2", "169.254.0.1", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376",
+        "[fe80::1]", "[fe80::a9fe:a9fe%251]", "[febf::1]", "[fd00:ec2::254]", "[fd00:ec2::23]", "[fd20:ce::254]",
+        "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[::169.254.169.254]", "[64:ff9b::169.254.169.254]",
+        "[64:ff9b:1::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "100.100.100.200", "168.63.129.16",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("internal", [True, False])
+def test_e1_the_metadata_service_is_asked_with_no_setting(host, internal):
+    """An internal provider may be on any network of ours; what hands out a machine's own credentials never is one."""
+    with pytest.raises(Unreachable, match=r"never asked|has no address"):
+        fetching._address(f"https://{host}/latest", internal=internal)
+
+
+def test_e2_a_name_with_one_forbidden_address_among_its_own_is_not_asked(monkeypatch):
+    def resolved(*addresses):
+        answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 443)) for each in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answer)
+        return fetching._address("https://issuer.corp/keys", internal=True)
+
+    assert resolved("10.0.0.7", "fd12:3456::7") == "10.0.0.7", "the setting opens the networks that are ours"
+    for forbidden in ("169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254", "fd00:ec2::254"):
+        with pytest.raises(Unreachable, match="never asked"):
+            resolved("10.0.0.7", forbidden)
+
+
 def test_an_issuer_that_redirects_or_floods_or_dawdles_is_not_followed():
     """A real server on this machine, allowed as an internal provider."""
     import threading
@@ -285,9 +314,9 @@ def test_an_issuer_that_redirects_or_floods_or_dawdles_is_not_followed():
 
     class Hostile(BaseHTTPRequestHandler):
         def do_GET(self):
-            if self.path == "/redirect":
+            if self.path in ("/redirect", "/inwards"):
                 self.send_response(302)
-                self.send_header("location", "/good")
+                self.send_header("location", "/good" if self.path == "/redirect" else "http://169.254.169.254/latest")
                 self.end_headers()
                 return
             self.send_response(200)
@@ -308,7 +337,10 @@ def test_an_issuer_that_redirects_or_floods_or_dawdles_is_not_followed():
     base = f"http://127.0.0.1:{server.server_address[1]}"
     try:
         assert fetching.get(f"{base}/good", internal=True) == {"keys": []}
-        for path, said in (("/redirect", "302"), ("/flood", "too much"), ("/slow", "did not answer as it should")):
+        for path, said in (
+            ("/redirect", "302"), ("/inwards", "answered 302"), ("/flood", "too much"),
+            ("/slow", "did not answer as it should"),
+        ):  # fmt: skip
             with pytest.raises(Unreachable, match=said):
                 fetching.get(base + path, internal=True, seconds=0.5)
     finally:

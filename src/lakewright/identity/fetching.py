@@ -2,7 +2,8 @@
 
 The address is resolved once, every address it has must be a public one, and the connection goes to exactly that
 address, so that a name cannot mean something else a moment later. No redirects, no proxies of the environment, a few
-seconds and a quarter of a megabyte. An installation whose provider is on its own network says so by a setting.
+seconds and a quarter of a megabyte. An installation whose provider is on its own network says so by a setting; the
+link's own addresses, where clouds give a machine its credentials, are refused with it and without.
 """
 
 import ipaddress
@@ -15,6 +16,16 @@ from urllib.parse import urlsplit
 
 LARGEST = 256 * 1024
 SECONDS = 5.0
+
+NEVER = [
+    ipaddress.ip_network(each)
+    for each in (
+        "169.254.0.0/16", "fe80::/10",  # the link's own, with the metadata services of most clouds
+        "fd00:ec2::/32", "fd20:ce::/32", "100.100.100.200/32", "168.63.129.16/32",  # and those of others
+    )
+]  # fmt: skip
+EMBEDDING = [ipaddress.ip_network(each) for each in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48")]
+"""IPv6 networks whose last four bytes are an IPv4 address that is reached instead."""
 
 
 class Unreachable(Exception):
@@ -70,9 +81,25 @@ def _address(url: str, *, internal: bool) -> str:
     except (OSError, UnicodeError, ValueError) as error:
         raise Unreachable(f"{host} has no address") from error
     addresses = [str(each[4][0]) for each in found]
+    if any(_never(address) for address in addresses):
+        raise Unreachable(f"{host} is an address of the link's own, which is never asked")
     if not internal and not all(_public(address) for address in addresses):
         raise Unreachable(f"{host} is not on the public network")
     return addresses[0]
+
+
+def _never(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    meant = [ip, *_embedded(ip)] if isinstance(ip, ipaddress.IPv6Address) else [ip]
+    return any(each in network for each in meant for network in NEVER)
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address may stand for."""
+    found = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+    if any(ip in network for network in EMBEDDING):
+        found.append(ipaddress.IPv4Address(ip.packed[-4:]))
+    return [each for each in found if each is not None]
 
 
 def _public(address: str) -> bool:
