@@ -14,6 +14,7 @@ from conformance.test_every_operation import GUARDED, KINDS_ONCE, called, fields
 
 from lakewright.access.requests import ToManage
 from lakewright.catalog.reach import At
+from lakewright.identity.workspace_access import AssignedToMine
 from lakewright.kernel import grants, objects
 from lakewright.kernel.audit import Entry
 from lakewright.kernel.faults import Denied
@@ -54,6 +55,8 @@ def meaning(rule, lineage, held):
         return ("account", "OWNER") in held
     if isinstance(rule, Admin):
         return (kinds[-1], "OWNER") in held
+    if isinstance(rule, AssignedToMine):  # nobody of this world is assigned to a workspace
+        return False
     if isinstance(rule, Approver):  # nobody is named as approver in this world
         return again(KINDS["approval"].held_as("MANAGE").right)
     if isinstance(rule, ToManage):

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from lakewright.identity import credentials, principals, resources, scim
 from lakewright.identity.scim import ById, Listing, Patch, Search, Sent, SentById
+from lakewright.identity.workspace_access import SEE
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
@@ -64,12 +65,12 @@ def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
     return resources.listing(ctx, ["group"], ask)
 
 
-@api("GET", "/{id}", audit="getGroup", on=BY_ID, needs=ADMIN, also=scim.both("Groups", "/{id}"))
+@api("GET", "/{id}", audit="getGroup", on=BY_ID, needs=SEE, also=scim.both("Groups", "/{id}"))
 @scim.in_account
 def get(ctx: Ctx, group: Obj[Group], ask: ById) -> Json | Raw:
     if scim.unchanged(ctx, group):
         return scim.not_modified(group)
-    return scim.answer(ctx, resources.show(ctx, group, ask), ask)
+    return scim.answer(ctx, resources.read(ctx, group, ask), ask)
 
 
 @api("PUT", "/{id}", audit="replaceGroup", on=BY_ID, needs=ADMIN, also=scim.both("Groups", "/{id}"))

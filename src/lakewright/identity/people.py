@@ -6,6 +6,7 @@ from pydantic import BaseModel, model_validator
 
 from lakewright.identity import credentials, principals, resources, scim
 from lakewright.identity.scim import ById, Listing, Patch, Search, Sent, SentById
+from lakewright.identity.workspace_access import SEE
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
@@ -77,11 +78,11 @@ def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
     return resources.listing(ctx, ["user"], ask)
 
 
-@api("GET", "/{id}", audit="getUser", on=BY_ID, needs=ADMIN, also=scim.both("Users", "/{id}"))
+@api("GET", "/{id}", audit="getUser", on=BY_ID, needs=SEE, also=scim.both("Users", "/{id}"))
 @scim.in_account
 def get(ctx: Ctx, user: Obj[User], ask: ById) -> Json | Raw:
     return (
-        scim.not_modified(user) if scim.unchanged(ctx, user) else scim.answer(ctx, resources.show(ctx, user, ask), ask)
+        scim.not_modified(user) if scim.unchanged(ctx, user) else scim.answer(ctx, resources.read(ctx, user, ask), ask)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lakewright.identity import principals, scim
+from lakewright.identity import principals, scim, workspace_access
 from lakewright.identity.scim import Listing, Projected
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Json
@@ -28,11 +28,22 @@ def show(ctx: Ctx, obj: Obj[Any], ask: Any = EVERYTHING) -> dict[str, Any]:
     return many(ctx, [obj], ask)[0]
 
 
-def many(ctx: Ctx, found: Sequence[Obj[Any]], ask: Any = EVERYTHING) -> list[dict[str, Any]]:
-    """The resources in their order. What the caller does not want to see is not read."""
+def read(ctx: Ctx, obj: Obj[Any], ask: Any) -> dict[str, Any]:
+    """The same for a caller who may only see some of the account."""
+    return many(ctx, [obj], ask, _visible(ctx))[0]
+
+
+def many(
+    ctx: Ctx, found: Sequence[Obj[Any]], ask: Any = EVERYTHING, visible: Condition | None = None
+) -> list[dict[str, Any]]:
+    """The resources in their order. What the caller does not want to see is not read; of their groups only `visible`
+    ones are told. The members of a group need no such look: who is in a visible one is visible."""
     base, ids = scim.base_url(ctx, ask), [each.id for each in found]
     rows = {str(row["id"]): row for row in principals.rows(ctx, ids)}
     groups = principals.groups_of(ctx, ids, base) if scim.wants(ask, "groups") else {}
+    if visible is not None and groups:
+        seen = {str(r["id"]) for r in ctx.tx.all(f"SELECT o.id FROM objects o WHERE {visible.sql}", *visible.params)}
+        groups = {member: [each for each in above if each["value"] in seen] for member, above in groups.items()}
     given = {name: principals.assigned(ctx, name, ids) for name in principals.ASSIGNMENTS if scim.wants(ask, name)}
     shown: list[dict[str, Any]] = []
     for each in found:
@@ -59,8 +70,9 @@ def members(ctx: Ctx, group_id: str, base: str) -> list[dict[str, Any]]:
 
 
 def listing(ctx: Ctx, kinds: Sequence[str], ask: Listing) -> Json:
-    """One page of what the caller administers: filtered, sorted, counted and cut by the database."""
-    where, order = _where(ctx, kinds, ask)
+    """One page of what the caller may see: filtered, sorted, counted and cut by the database."""
+    visible = _visible(ctx)
+    where, order = _where(ctx, kinds, ask, visible)
     total = ctx.tx.scalar(
         f"SELECT COUNT(*) FROM objects o JOIN principals p ON p.id = o.id WHERE {where.sql}", *where.params
     )
@@ -72,21 +84,30 @@ def listing(ctx: Ctx, kinds: Sequence[str], ask: Listing) -> Json:
             *order.params, *where.params, ask.limit, ask.offset,
         )  # fmt: skip
         found = [objects.loaded(KINDS[str(row["kind"])], row) for row in rows]
-    return scim.envelope(ctx, many(ctx, found, ask), int(total), ask)
+    return scim.envelope(ctx, many(ctx, found, ask, visible), int(total), ask)
 
 
 _COLUMNS = ", ".join(f"o.{name.strip()}" for name in COLUMNS.split(","))
 
 
-def _where(ctx: Ctx, kinds: Sequence[str], ask: Listing) -> tuple[Condition, Condition]:
-    visible = Condition("1 = 1") if ADMIN.covers(ctx, objects.find(ctx, ACCOUNT, "").id) else ADMIN.condition(ctx)
-    parts = [f"o.kind IN ({', '.join('?' * len(kinds))})", "o.deleted_at IS NULL", visible.sql]
-    params: list[Any] = [*kinds, *visible.params]
+def _visible(ctx: Ctx) -> Condition | None:
+    """Which principals the caller may see; None: all."""
+    if ADMIN.covers(ctx, objects.find(ctx, ACCOUNT, "").id):
+        return None
+    return workspace_access.ASSIGNED_TO_MINE.condition(ctx)
+
+
+def _where(ctx: Ctx, kinds: Sequence[str], ask: Listing, visible: Condition | None) -> tuple[Condition, Condition]:
+    parts = [f"o.kind IN ({', '.join('?' * len(kinds))})", "o.deleted_at IS NULL"]
+    params: list[Any] = [*kinds]
+    if visible is not None:
+        parts.append(visible.sql)
+        params += visible.params
     order = Condition("CAST(NULL AS TEXT)")
     if ask.filter is not None or ask.sort_by is not None or ask.sort_order is not None:
         from lakewright.identity import scim_filters  # the SCIM library, with its grammar
 
-        wanted = scim_filters.wanted(kinds, ask, scim.base_url(ctx, ask))
+        wanted = scim_filters.wanted(kinds, ask, scim.base_url(ctx, ask), visible)
         parts.append(wanted.where.sql)
         params += wanted.where.params
         order = wanted.order or order

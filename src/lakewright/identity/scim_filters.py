@@ -59,8 +59,9 @@ class Wanted:
     descending: bool
 
 
-def wanted(kinds: Iterable[str], ask: Listing, base_url: str) -> Wanted:
-    """The listing's filter and order over these kinds; a kind without the attribute has nothing to match."""
+def wanted(kinds: Iterable[str], ask: Listing, base_url: str, visible: Condition | None = None) -> Wanted:
+    """The listing's filter and order over these kinds; a kind without the attribute has nothing to match. A filter
+    finds nobody by a group that is not `visible`."""
     kinds = list(kinds)
     given = {"filter": ask.filter, "sortBy": ask.sort_by, "sortOrder": ask.sort_order and ask.sort_order.lower()}
     if ask.filter is not None and len(ask.filter) > LONGEST:
@@ -77,7 +78,7 @@ def wanted(kinds: Iterable[str], ask: Listing, base_url: str) -> Wanted:
         if parsed.filter is not None:
             if _comparisons(parsed.filter.ast) > MOST:
                 raise Refused(f"filter: {MOST} comparisons at most", scim_type="invalidFilter")
-            where = _any(_of_kind(kind, Sql(kind, base_url).visit(parsed.filter.ast)) for kind in kinds)
+            where = _any(_of_kind(kind, Sql(kind, base_url, visible).visit(parsed.filter.ast)) for kind in kinds)
         if parsed.sort_by is not None:
             order = _by_kind({kind: Sql(kind, base_url).sort_key(parsed.sort_binding(MODELS[kind])) for kind in kinds})
     return Wanted(where, order, given["sortOrder"] == "descending")
@@ -93,8 +94,9 @@ def members_where(value_filter: FilterNode, base_url: str) -> Condition:
 class Sql(FilterVisitor[Condition]):
     """A filter over one kind. `o` is the object's row, `p` its principal's."""
 
-    def __init__(self, kind: str, base_url: str) -> None:
+    def __init__(self, kind: str, base_url: str, visible: Condition | None = None) -> None:
         self.kind, self.base_url, self.model = kind, base_url, MODELS[kind]
+        self.visible = visible
         self.head = ""
         """The attribute whose values are being looked at one by one, inside `emails[…]`."""
 
@@ -182,7 +184,11 @@ class Sql(FilterVisitor[Condition]):
     def _table(self, head: str) -> Condition:
         """Where the values of an attribute are, with the condition that they are of `o`."""
         if head == "groups":
-            return Condition(f"FROM {CLOSURE} u WHERE u.member = o.id")
+            of = f"FROM {CLOSURE} u WHERE u.member = o.id"
+            if self.visible is None:
+                return Condition(of)
+            seen = f"SELECT o.id FROM objects o WHERE {self.visible.sql}"
+            return Condition(f"{of} AND u.grp IN ({seen})", self.visible.params)
         if head == "members":
             return Condition("FROM members m JOIN principals q ON q.id = m.member_id WHERE m.group_id = o.id")
         if head in TABLES:

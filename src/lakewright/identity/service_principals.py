@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from lakewright.identity import credentials, principals, resources, scim
 from lakewright.identity.scim import ById, Listing, Patch, Search, Sent, SentById
+from lakewright.identity.workspace_access import SEE
 from lakewright.kernel import objects
 from lakewright.kernel.answers import Json, Raw
 from lakewright.kernel.context import Ctx
@@ -71,10 +72,10 @@ def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
     return resources.listing(ctx, ["servicePrincipal"], ask)
 
 
-@api("GET", "/{id}", audit="getServicePrincipal", on=BY_ID, needs=ADMIN, also=scim.both("ServicePrincipals", "/{id}"))
+@api("GET", "/{id}", audit="getServicePrincipal", on=BY_ID, needs=SEE, also=scim.both("ServicePrincipals", "/{id}"))
 @scim.in_account
 def get(ctx: Ctx, it: Obj[ServicePrincipal], ask: ById) -> Json | Raw:
-    return scim.not_modified(it) if scim.unchanged(ctx, it) else scim.answer(ctx, resources.show(ctx, it, ask), ask)
+    return scim.not_modified(it) if scim.unchanged(ctx, it) else scim.answer(ctx, resources.read(ctx, it, ask), ask)
 
 
 @api(

@@ -6,11 +6,14 @@ door by the membership sets that every request has at hand.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from lakewright.kernel import policy
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import Invalid, NotFound
 from lakewright.kernel.roots import ADMINS, admins_of, is_built_in, users_of
+from lakewright.kernel.rules import ADMIN as ADMINISTRATOR
+from lakewright.kernel.rules import Condition, Rule, Verdict
 from lakewright.kernel.store import Row
 
 USER, ADMIN = "USER", "ADMIN"
@@ -18,6 +21,44 @@ USER, ADMIN = "USER", "ADMIN"
 WELCOME: list[Callable[[Ctx, str, str], None]] = []
 """Called with the id and name of each person and service principal that comes into a workspace, in the transaction
 that lets them in; possibly again for who is there already."""
+
+
+@dataclass(frozen=True)
+class AssignedToMine(Rule):
+    """An administrator of the caller's workspace, of a principal assigned to it, itself or through a group."""
+
+    def __str__(self) -> str:
+        return "to be an administrator of a workspace that it is assigned to"
+
+    def judge(self, ctx: Ctx, object_id: str) -> Verdict:
+        here = self.condition(ctx)
+        row = ctx.tx.one(f"SELECT 1 FROM (SELECT CAST(? AS TEXT) AS id) o WHERE {here.sql}", object_id, *here.params)
+        return Verdict(row is not None, f"administrator of workspace {ctx.workspace}" if row else str(self))
+
+    def covers(self, ctx: Ctx, object_id: str) -> bool:
+        return False
+
+    def condition(self, ctx: Ctx) -> Condition:
+        if not ctx.workspace or admins_of(ctx.workspace) not in ctx.principal.ids:
+            return Condition("1 = 0")
+        here = assigned_ids(ctx)
+        return Condition(f"o.id IN ({here.sql})", here.params)
+
+
+ASSIGNED_TO_MINE = AssignedToMine()
+SEE: Rule = ADMINISTRATOR | ASSIGNED_TO_MINE
+"""To read a principal: of the account's administrators, and of those whose workspace it is assigned to."""
+
+
+def assigned_ids(ctx: Ctx) -> Condition:
+    """A SELECT of who is assigned to this workspace, itself or through a group. The account's administrators enter
+    every workspace without being assigned to it, so they are not among them."""
+    users, admins = users_of(ctx.workspace), admins_of(ctx.workspace)
+    return Condition(
+        "WITH RECURSIVE down(id) AS (SELECT member_id FROM members WHERE group_id IN (?, ?) AND member_id NOT IN (?, ?)"
+        " UNION SELECT m.member_id FROM members m JOIN down ON m.group_id = down.id) SELECT id FROM down",
+        (users, admins, admins, ADMINS),
+    )
 
 
 def assign(ctx: Ctx, principal_id: str, *, admin: bool = False) -> None:
