@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 from lakewright.identity import credentials, provider
 from lakewright.identity.attempts import Attempts
-from lakewright.kernel.context import Ctx
+from lakewright.kernel.context import ACCOUNT_HOME, Ctx
 from lakewright.kernel.faults import Denied, Unauthenticated
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import OUTSIDE, Api, Ask, Nothing, Reply
@@ -100,6 +100,8 @@ def _with_token(ctx: Ctx, secret: str) -> Reply:
         raise Denied("a task's token does not open the console")
     if who.scopes is not None:
         raise Denied("a token that is limited to scopes does not open the console")
+    if workspace := ctx.workspace if who.home == ACCOUNT_HOME else who.home or ctx.workspace:
+        ctx.platform.require_inside(who, workspace)
     if row["kind"] == "first":
         credentials.revoke(ctx, who.token_id)
         return opened(ctx, who.id)
