@@ -26,6 +26,7 @@ from databricks.sdk.service.jobs import (
 
 from lakewright.engines.processes import Launcher
 from lakewright.jobs import retention
+from lakewright.kernel import idempotency
 
 from .conftest import Shelf, ended, results, until
 
@@ -654,3 +655,25 @@ def submit_task(key: str, path: str) -> Any:
     from databricks.sdk.service.jobs import SparkPythonTask, SubmitTask
 
     return SubmitTask(task_key=key, spark_python_task=SparkPythonTask(python_file=path))
+
+
+def test_an_idempotency_token_is_forgotten_with_the_run_it_stood_for(
+    alice: Any, people: Any, platform: Any, monkeypatch: Any
+) -> None:
+    """Sixty days: until then it is refused with another request, and answers the same run."""
+    monkeypatch.setattr(idempotency, "AT_ONCE", 2)
+    job_id, day = alice.jobs.create(name="j").job_id, 24 * 3600
+    first = [alice.jobs.run_now(job_id, idempotency_token=f"t{n}").run_id for n in range(5)]
+    platform.clock.advance(60 * day - 1)
+    kept = people.admin.client.jobs.create(name="k").job_id
+    late = people.admin.client.jobs.run_now(kept, idempotency_token="late").run_id
+    idempotency.forget(platform)
+    count = "SELECT COUNT(*) FROM idempotency"
+    assert platform.snapshot(lambda ctx: ctx.tx.scalar(count)) == 6
+    assert people.admin.client.jobs.run_now(kept, idempotency_token="late").run_id == late
+    platform.clock.advance(2)
+    idempotency.forget(platform)
+    assert platform.snapshot(lambda ctx: ctx.tx.scalar(count)) == 1
+    assert people.admin.client.jobs.run_now(kept, idempotency_token="late").run_id == late
+    retention.tick(platform)
+    assert alice.jobs.run_now(job_id, idempotency_token="t0").run_id not in first

@@ -2,12 +2,20 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from lakewright.kernel.context import Ctx
+from lakewright.kernel.controllers import controller
 from lakewright.kernel.faults import Invalid
+
+if TYPE_CHECKING:
+    from lakewright.kernel.platform import Platform
+
+KEPT_MS = 60 * 24 * 3600 * 1000
+"""As long as a run is kept: a token that is sent again later asks for something new."""
+AT_ONCE = 1000
 
 
 class TokenReused(Invalid):
@@ -41,3 +49,15 @@ def once(
         ctx.principal.id, what, token, body, orjson.dumps(reply).decode(), ctx.now(),
     )  # fmt: skip
     return reply
+
+
+@controller("idempotency", every=3600.0)
+def forget(platform: "Platform") -> None:
+    """In pieces: nobody waits for a month of tokens."""
+    too_old = "SELECT principal, operation, token FROM idempotency WHERE at <= ? LIMIT ?"
+    while platform.transact(
+        lambda ctx: ctx.tx.run(
+            f"DELETE FROM idempotency WHERE (principal, operation, token) IN ({too_old})", ctx.now() - KEPT_MS, AT_ONCE
+        )
+    ):
+        pass
