@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks import load, world
+from benchmarks import installation, load
 from lakewright.app import serve
 from lakewright.identity import credentials, groups, people, principals, scim_discovery, service_principals
 from lakewright.kernel.context import Ctx
@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("--payloads", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    platform = world.fresh()
+    platform = installation.fresh()
     figures = timed(platform, arguments.people)
     platform.stop()
-    platform = world.fresh()
+    platform = installation.fresh()
     outcome = hostile(platform, arguments.seed, arguments.payloads)
     platform.stop()
     for line in outcome.broken[:20]:

@@ -12,7 +12,7 @@ import time
 
 import httpx
 
-from benchmarks import load, world
+from benchmarks import installation, load, world
 from lakewright.identity import principals, tokens
 from lakewright.identity.groups import GROUP, Group
 from lakewright.identity.people import USER, User
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     arguments = parser.parse_args()
     if arguments.serve:
-        platform = world.fresh()
+        platform = installation.fresh()
         said = world.people_world(platform)
         platform.transact(lambda ctx: objects.create(
             ctx, world.THING, "one", world.Place(), under=objects.find(ctx, world.PLACE, "r0.p0"), owner="admins"

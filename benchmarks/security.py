@@ -12,7 +12,7 @@ import statistics
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks import load, world
+from benchmarks import installation, load, world
 from lakewright.kernel import objects, operation
 from lakewright.kernel.platform import Platform
 from lakewright.kernel.rules import EVERYONE
@@ -86,7 +86,7 @@ def compare(on: Any, off: Any, writes: int, connections: int, seconds: int, roun
 
 
 def serve(which: str) -> None:
-    platform = world.fresh()
+    platform = installation.fresh()
     said = world.people_world(platform)
     platform.transact(lambda ctx: objects.create(
         ctx, world.THING, "one", world.Place(), under=objects.find(ctx, world.PLACE, "r0.p0"), owner="admins"

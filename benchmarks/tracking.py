@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks import load, world
+from benchmarks import installation, load, world
 
 CONNECTIONS = 16
 RUN, TIME = "f" * 32, 987654321000
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
     if arguments.serve:
-        platform = world.fresh(arguments.database)
+        platform = installation.fresh(arguments.database)
         world.listen(world.application("governed", platform), platform, token=admin(platform))
         return
     sent = recorded()

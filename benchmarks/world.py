@@ -5,8 +5,6 @@ same object rows as durably, with none of the three.
 """
 
 import random
-import tempfile
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,11 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lakewright.app import build, serve
+from lakewright.app import serve
 from lakewright.identity import people, principals, tokens
 from lakewright.identity.groups import GROUP, Group
 from lakewright.kernel import grants, objects
-from lakewright.kernel.config import Settings
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.kinds import Kind
 from lakewright.kernel.objects import Obj
@@ -109,13 +106,6 @@ def people_world(platform: Platform) -> dict[str, str]:
         return {"person": secret, "admin": admin, "person_id": users[0]}
 
     return platform.transact(make)
-
-
-def fresh(database_url: str = "") -> Platform:
-    directory = Path(tempfile.mkdtemp(prefix="lakewright-bench-"))
-    platform = build(Settings(data_dir=directory, database_url=database_url, port=0))
-    platform.start()
-    return platform
 
 
 def listen(app: Any, platform: Platform, **said: str) -> None:

@@ -9,7 +9,7 @@ token, no rule and no audit. At least 0.4 of the floor and at most 0.3 ms of ser
 import argparse
 import sys
 
-from benchmarks import load, world
+from benchmarks import installation, load, world
 
 SCRIPT = """
 local n = 0
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     arguments = parser.parse_args()
     if arguments.serve:
-        platform = world.fresh(arguments.database)
+        platform = installation.fresh(arguments.database)
         said = world.people_world(platform)
         world.listen(world.application(arguments.serve, platform), platform, **said)
         return

@@ -54,7 +54,7 @@ MUTANTS = {
     "one decides one's own request": ("access/requests.py", 'ctx.principal.id == row["requested_by"] or', "", REQUESTS),
     "one reviews one's own grant": ("access/reviews.py", 'in ctx.principal.ids - everybody(ctx)', "in set()", REVIEWS),
     "a revoked token still works": ("identity/credentials.py", 'row["revoked_at"] is not None or', "", IDENTITY),
-    "an expired token still works": ("identity/credentials.py", 'if row["expires_at"] is not None and', "if False and", IDENTITY),
+    "an expired token still works": ("identity/credentials.py", '    if row["expires_at"] is not None and row["expires_at"] <= platform', "    if False and row[\"expires_at\"] <= platform", IDENTITY),
     "a deactivated person still works": ("kernel/platform.py", "known is None or not known.active", "known is None", IDENTITY),
     "a stranger is told what is missing": ("kernel/operation.py", "            if verdict:\n                raise\n", "            raise\n", MISSING),
     "the audit chain is not linked": ("kernel/audit.py", "        state.update(last.encode())\n", "", CHAIN),

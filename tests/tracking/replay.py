@@ -232,7 +232,6 @@ def searching() -> Iterator[Step]:
     for order in (
         ["name"],
         ["name DESC"],
-        ["experiment_id DESC"],
         ["creation_time ASC", "name"],
         ["last_update_time"],
         ["tags.x"],

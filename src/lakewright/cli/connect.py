@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from lakewright.projects.client import Client, Refused, from_environment
 from lakewright.projects.loading import BadProject
 from lakewright.projects.references import CircularReference, UnknownReference
 
-out = Console()
+
+class _Printer(Console):
+    """In a pipe there is no width to keep to: a table cut there would lose what the next program looks for."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        if self.is_terminal or "COLUMNS" in os.environ:
+            return super().size
+        return ConsoleDimensions(10_000, 25)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+out = _Printer()
 err = Console(stderr=True)
 
 Host = Annotated[str | None, typer.Option(envvar="DATABRICKS_HOST", help="The platform's address.")]
