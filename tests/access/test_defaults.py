@@ -10,6 +10,7 @@ from lakewright.app import build
 from lakewright.cli.main import app
 from lakewright.kernel import objects
 from lakewright.kernel.kinds import KINDS
+from lakewright.kernel.roots import BY_DEFAULT
 from lakewright.kernel.rules import MANAGE, OWNER
 
 __all__ = ["planted"]
@@ -31,11 +32,12 @@ def held_by(platform, principal):
 
 
 OWN_TOKENS = {("authorization", "tokens", "CAN_USE")}
+EVERYBODYS = OWN_TOKENS | {("workspace", "", entitlement) for entitlement in BY_DEFAULT}
 
 
 def home(folder):
     kind = KINDS["directory"]
-    return {(kind.name, folder, right) for right in (*kind.rights, "MANAGE", "OWNER")} | OWN_TOKENS
+    return {(kind.name, folder, right) for right in (*kind.rights, "MANAGE", "OWNER")} | EVERYBODYS
 
 
 def test_a_fresh_user_holds_their_home_and_nothing_else_of_all_there_is(platform, people, planted):
@@ -68,7 +70,7 @@ def test_each_default_that_can_be_set_is_as_it_is_set(settings, clock):
     fresh = People(built, "").person("fresh")
     assert (
         held_by(built, fresh.id)
-        == {("workspace_object", "Shared", level) for level in ("CAN_READ", "CAN_RUN")} | OWN_TOKENS
+        == {("workspace_object", "Shared", level) for level in ("CAN_READ", "CAN_RUN")} | EVERYBODYS
     )
     built.stop()
 

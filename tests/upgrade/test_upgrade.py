@@ -16,7 +16,7 @@ from benchmarks import upgrades
 from lakewright.app import build
 from lakewright.identity import credentials
 from lakewright.identity.first_start import FirstToken
-from lakewright.kernel import audit, migrate
+from lakewright.kernel import audit, migrate, roots
 from lakewright.kernel.config import Settings
 from lakewright.kernel.faults import Unavailable
 from lakewright.kernel.store import SqliteStore, open_store
@@ -57,6 +57,10 @@ def test_an_old_installation_opens_with_all_it_had(settings: Settings, old):
                 ids = [row.get("id") for row in map(json.loads, had) if row.get("id")]
                 for id_ in ids:
                     assert tx.one(f"SELECT 1 FROM {table} WHERE id = ?", id_), (table, id_)
+            if "workspaces_0002" not in old["applied"]:
+                everybodys = 'SELECT "right" FROM grants WHERE object_id = ? AND principal = ? ORDER BY 1'
+                held = [row["right"] for row in tx.all(everybodys, platform.workspace, roots.USERS)]
+                assert held == sorted(roots.BY_DEFAULT), "what could be used of the workspace still can"
             revoked = [row for row in old["rows"]["tokens"] if row["revoked_at"]]
             for row in revoked:
                 assert tx.scalar("SELECT revoked_at FROM tokens WHERE id = ?", row["id"]) == row["revoked_at"]

@@ -11,7 +11,7 @@ from lakewright.kernel.config import Settings
 from lakewright.kernel.context import Ctx
 from lakewright.kernel.objects import Obj
 from lakewright.kernel.operation import OPERATIONS, SNAPSHOT, Api, Nothing, Reply
-from lakewright.kernel.roots import IN_WORKSPACE, Root
+from lakewright.kernel.roots import BY_DEFAULT, IN_WORKSPACE, Root
 from lakewright.kernel.rules import EVERYONE, PUBLIC
 
 api = Api("access", "/api/2.0/lakewright/access")
@@ -41,6 +41,10 @@ DEFAULTS = (
         "LAKEWRIGHT_ACCESS__HOME_FOLDERS", lambda settings: "OWNER" if settings.access.home_folders else "",
     ),
     Default("users", "CAN_USE", "authorization:/tokens", "one's own personal tokens: a way to sign in, not a right"),
+    Default(
+        "users", " and ".join(BY_DEFAULT), "each workspace",
+        "those who may enter use it, unless an administrator takes it from the group; objects need rights of their own",
+    ),
     Default(
         "users", "", "/Shared", "nothing unless it is set before the first start",
         "LAKEWRIGHT_ACCESS__SHARED_FOLDER", lambda settings: settings.access.shared_folder,

@@ -12,12 +12,13 @@ from lakewright.access.explaining import Names, explained, sentence
 from lakewright.access.naming import Spelled
 from lakewright.catalog.tables import TABLE, Table
 from lakewright.identity import workspace_access
-from lakewright.kernel import objects
+from lakewright.kernel import entitlements, objects
 from lakewright.kernel.context import Ctx
+from lakewright.kernel.entitlements import Needed
 from lakewright.kernel.faults import Denied, Invalid, NotFound, Unauthenticated
 from lakewright.kernel.kinds import KINDS, Kind
 from lakewright.kernel.objects import Obj
-from lakewright.kernel.operation import OPERATIONS, SNAPSHOT, Api, Ask, Operation, Reply, nearest_above
+from lakewright.kernel.operation import OPERATIONS, SNAPSHOT, Api, Ask, Operation, Reply, entitled_to, nearest_above
 from lakewright.kernel.roots import IN_WORKSPACE, USERS, Root
 from lakewright.kernel.rules import EVERYONE, PER_ROW, PUBLIC, Rule
 
@@ -64,15 +65,12 @@ def explain(ctx: Ctx, workspace: Obj[Root], ask: Explain) -> Reply:
     if not enters(ctx, who):
         return {**shown, "allowed": False, "because": f"{ctx.name_of(who)} is not assigned to this workspace"}
     if rule is not None:
+        if lacks := _lacks(theirs, _takes(KINDS[obj.kind], ask.action or "")):
+            return {**shown, "allowed": False, "because": f"{theirs.principal.name} needs {lacks}"}
         found = explained(theirs, names, rule, obj.id)
         return {**shown, "allowed": found["allowed"], "because": sentence(found), "explanation": found, **_limits(obj)}
-    held = {name: explained(theirs, names, rule, obj.id) for name, rule in actions(KINDS[obj.kind]).items()}
-    return {
-        **shown, "allowed": any(each["allowed"] for each in held.values()), **_limits(obj),
-        "actions": [
-            {"action": name, "allowed": each["allowed"], "because": sentence(each)} for name, each in held.items()
-        ],
-    }  # fmt: skip
+    held = [_action(theirs, names, obj, name, rule) for name, rule in actions(KINDS[obj.kind]).items()]
+    return {**shown, "allowed": any(each["allowed"] for each in held), **_limits(obj), "actions": held}
 
 
 @api("GET", "/who-can", audit="whoCan", on=IN_WORKSPACE, needs=EVERYONE, runs=SNAPSHOT)
@@ -85,6 +83,7 @@ def who_can(ctx: Ctx, workspace: Obj[Root], ask: WhoCan) -> Reply:
     rule = needed(spelled.kind, ask.action)
     obj = asked(ctx, spelled, myself=False)
     assert obj is not None
+    takes = _takes(KINDS[obj.kind], ask.action)
     bound = f"{ctx.principal.id}:whocan:{obj.id}:{ask.action}"
     after = objects.open_token(ctx, ask.page_token, bound) if ask.page_token else ""
     size = min(max(ask.page_size, 1), PAGE)
@@ -97,7 +96,7 @@ def who_can(ctx: Ctx, workspace: Obj[Root], ask: WhoCan) -> Reply:
     shown: Reply = {"object": names.object(obj.id), "action": ask.action, "principals": []}
     for row in rows[:size]:
         theirs = ctx.as_principal(str(row["id"]))
-        if enters(ctx, str(row["id"])) and rule.judge(theirs, obj.id):
+        if enters(ctx, theirs.principal.id) and not _lacks(theirs, takes) and rule.judge(theirs, obj.id):
             found = explained(theirs, names, rule, obj.id)
             shown["principals"].append({"name": row["name"], "kind": row["kind"], "because": sentence(found)})
     if len(rows) > size:
@@ -139,6 +138,24 @@ def enters(ctx: Ctx, principal_id: str) -> bool:
     """Whether they get as far as the workspace. A group enters nothing: each of its members does, or does not."""
     known = ctx.platform.policy.principal(ctx.tx, principal_id)
     return known is None or known.kind == "group" or workspace_access.may_enter(ctx, principal_id)
+
+
+def _takes(kind: Kind[Any], action: str) -> Needed:
+    """The entitlements of which one is needed to get as far as that action."""
+    operation = operations_on(kind).get(action.strip())
+    return operation.entitled if operation is not None else entitled_to(kind)
+
+
+def _lacks(theirs: Ctx, takes: Needed) -> str:
+    """Those they would need one of; empty if they have one, and for a group, as above."""
+    return "" if theirs.principal.kind == "group" else entitlements.missing(theirs, takes)
+
+
+def _action(theirs: Ctx, names: Names, obj: Obj[Any], name: str, rule: Rule) -> Reply:
+    if lacks := _lacks(theirs, _takes(KINDS[obj.kind], name)):
+        return {"action": name, "allowed": False, "because": f"{theirs.principal.name} needs {lacks}"}
+    found = explained(theirs, names, rule, obj.id)
+    return {"action": name, "allowed": found["allowed"], "because": sentence(found)}
 
 
 def asked(ctx: Ctx, spelled: Spelled, *, myself: bool) -> Obj[Any] | None:

@@ -5,6 +5,7 @@ from lakewright.identity import (
     consent,
     credentials,
     discovery,
+    entitlements,
     federation,
     groups,
     me,
@@ -19,6 +20,6 @@ from lakewright.identity import (
 from lakewright.identity.first_start import install
 
 __all__ = [
-    "applications", "consent", "credentials", "discovery", "federation", "groups", "install", "me", "oauth", "people", "scim_discovery", "secrets",
+    "applications", "consent", "credentials", "discovery", "entitlements", "federation", "groups", "install", "me", "oauth", "people", "scim_discovery", "secrets",
     "service_principals", "tokens", "workspaces",
 ]  # fmt: skip

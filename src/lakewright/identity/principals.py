@@ -44,7 +44,7 @@ class Assignment:
     """
 
     values: tuple[str, ...]
-    rows: Callable[[], Condition]
+    rows: Callable[[Ctx], Condition]
     write: Callable[[Ctx, str, frozenset[str]], None]
 
 
@@ -78,7 +78,7 @@ def assigned(ctx: Ctx, attribute: str, principal_ids: list[str]) -> dict[str, li
     found: dict[str, list[str]] = {}
     if attribute not in ASSIGNMENTS:
         return found
-    rows = ASSIGNMENTS[attribute].rows()
+    rows = ASSIGNMENTS[attribute].rows(ctx)
     for some in _chunks(principal_ids):
         sql = (
             f"SELECT a.principal_id, a.value FROM ({rows.sql}) a WHERE a.principal_id IN ({_marks(some)}) ORDER BY 1, 2"

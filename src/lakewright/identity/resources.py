@@ -107,7 +107,7 @@ def _where(ctx: Ctx, kinds: Sequence[str], ask: Listing, visible: Condition | No
     if ask.filter is not None or ask.sort_by is not None or ask.sort_order is not None:
         from lakewright.identity import scim_filters  # the SCIM library, with its grammar
 
-        wanted = scim_filters.wanted(kinds, ask, scim.base_url(ctx, ask), visible)
+        wanted = scim_filters.wanted(ctx, kinds, ask, scim.base_url(ctx, ask), visible)
         parts.append(wanted.where.sql)
         params += wanted.where.params
         order = wanted.order or order

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from lakewright.identity import resources, scim
+from lakewright.identity import principals, resources, scim
 from lakewright.identity.scim import Addressed, Refused, Search
 from lakewright.kernel.answers import Json
 from lakewright.kernel.context import Ctx
@@ -53,9 +53,8 @@ def config(ctx: Ctx, account: Obj[Root], ask: Described) -> Json:
 @scim.in_account
 def schemas(ctx: Ctx, account: Obj[Root], ask: Described) -> Json:
     """Open to all signed in: it describes the service, not what is in it."""
-    from lakewright.identity import scim_schemas
 
-    return _listed(ctx, ask, [each.model_dump() for each in scim_schemas.provider().schemas], "Schema", "Schemas")
+    return _listed(ctx, ask, _schemas(ctx), "Schema", "Schemas")
 
 
 @api("GET", "/ResourceTypes", audit="scimResourceTypes", on=IN_ACCOUNT, needs=EVERYONE, runs=SNAPSHOT,
@@ -75,9 +74,8 @@ def resource_types(ctx: Ctx, account: Obj[Root], ask: Described) -> Json:
 @scim.in_account
 def schema(ctx: Ctx, account: Obj[Root], ask: Named) -> Json:
     """Open to all signed in: it describes the service, not what is in it."""
-    from lakewright.identity import scim_schemas
 
-    return _one(ctx, ask, [each.model_dump() for each in scim_schemas.provider().schemas], "Schema", "Schemas")
+    return _one(ctx, ask, _schemas(ctx), "Schema", "Schemas")
 
 
 @api("GET", "/ResourceTypes/{id}", audit="scimResourceType", on=IN_ACCOUNT, needs=EVERYONE, runs=SNAPSHOT,
@@ -95,6 +93,18 @@ def resource_type(ctx: Ctx, account: Obj[Root], ask: Named) -> Json:
 @scim.in_account
 def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
     return resources.listing(ctx, ["user", "group", "servicePrincipal"], ask)
+
+
+def _schemas(ctx: Ctx) -> list[dict[str, Any]]:
+    """The schemas as they are at this address: what is given in a workspace is only read at the account's."""
+    from lakewright.identity import scim_schemas
+
+    found = [each.model_dump() for each in scim_schemas.provider().schemas]
+    if not ctx.workspace:
+        for attribute in (attribute for each in found for attribute in each["attributes"]):
+            if attribute["name"] in principals.ASSIGNMENTS:
+                attribute["mutability"] = "readOnly"
+    return found
 
 
 def _described(ctx: Ctx, ask: Addressed, body: dict[str, Any], kind: str, name: str) -> Json:

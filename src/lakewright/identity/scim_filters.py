@@ -4,7 +4,7 @@ What a client wrote reaches the database as parameters only; the SQL around it i
 Imported with the first SCIM request that needs it, like the schemas.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,7 @@ from scim2_models.path import (
 from lakewright.identity import principals
 from lakewright.identity.scim import Listing, Refused, faults
 from lakewright.identity.scim_schemas import MODELS
+from lakewright.kernel.context import Ctx
 from lakewright.kernel.faults import NotSupported
 from lakewright.kernel.rules import Condition
 
@@ -59,13 +60,14 @@ class Wanted:
     descending: bool
 
 
-def wanted(kinds: Iterable[str], ask: Listing, base_url: str, visible: Condition | None = None) -> Wanted:
+def wanted(ctx: Ctx, kinds: Iterable[str], ask: Listing, base_url: str, visible: Condition | None = None) -> Wanted:
     """The listing's filter and order over these kinds; a kind without the attribute has nothing to match. A filter
     finds nobody by a group that is not `visible`."""
     kinds = list(kinds)
     given = {"filter": ask.filter, "sortBy": ask.sort_by, "sortOrder": ask.sort_order and ask.sort_order.lower()}
     if ask.filter is not None and len(ask.filter) > LONGEST:
         raise Refused(f"filter: {LONGEST} characters at most", scim_type="invalidFilter")
+    assigned = {name: each.rows(ctx) for name, each in principals.ASSIGNMENTS.items()}
     models: Any = MODELS[kinds[0]]
     for kind in kinds[1:]:
         models = models | MODELS[kind]
@@ -78,15 +80,19 @@ def wanted(kinds: Iterable[str], ask: Listing, base_url: str, visible: Condition
         if parsed.filter is not None:
             if _comparisons(parsed.filter.ast) > MOST:
                 raise Refused(f"filter: {MOST} comparisons at most", scim_type="invalidFilter")
-            where = _any(_of_kind(kind, Sql(kind, base_url, visible).visit(parsed.filter.ast)) for kind in kinds)
+            where = _any(
+                _of_kind(kind, Sql(kind, base_url, assigned, visible).visit(parsed.filter.ast)) for kind in kinds
+            )
         if parsed.sort_by is not None:
-            order = _by_kind({kind: Sql(kind, base_url).sort_key(parsed.sort_binding(MODELS[kind])) for kind in kinds})
+            order = _by_kind(
+                {kind: Sql(kind, base_url, assigned).sort_key(parsed.sort_binding(MODELS[kind])) for kind in kinds}
+            )
     return Wanted(where, order, given["sortOrder"] == "descending")
 
 
 def members_where(value_filter: FilterNode, base_url: str) -> Condition:
     """A PATCH path's `members[…]`, over `members m` and `principals q` of one group."""
-    sql = Sql("group", base_url)
+    sql = Sql("group", base_url, {})
     with faults():
         return sql.among(value_filter, "members")
 
@@ -94,9 +100,11 @@ def members_where(value_filter: FilterNode, base_url: str) -> Condition:
 class Sql(FilterVisitor[Condition]):
     """A filter over one kind. `o` is the object's row, `p` its principal's."""
 
-    def __init__(self, kind: str, base_url: str, visible: Condition | None = None) -> None:
+    def __init__(
+        self, kind: str, base_url: str, assigned: Mapping[str, Condition], visible: Condition | None = None
+    ) -> None:
         self.kind, self.base_url, self.model = kind, base_url, MODELS[kind]
-        self.visible = visible
+        self.assigned, self.visible = assigned, visible
         self.head = ""
         """The attribute whose values are being looked at one by one, inside `emails[…]`."""
 
@@ -192,7 +200,7 @@ class Sql(FilterVisitor[Condition]):
         if head == "members":
             return Condition("FROM members m JOIN principals q ON q.id = m.member_id WHERE m.group_id = o.id")
         if head in TABLES:
-            rows = principals.ASSIGNMENTS[head].rows() if head in principals.ASSIGNMENTS else None
+            rows = self.assigned.get(head)
             if rows is None:
                 return Condition("FROM (SELECT NULL AS principal_id, NULL AS value) a WHERE 1 = 0")
             return Condition(f"FROM ({rows.sql}) a WHERE a.principal_id = o.id", rows.params)

@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import SchemaValidator
 
-from lakewright.kernel import objects
+from lakewright.kernel import entitlements, objects
 from lakewright.kernel.answers import Answer
 from lakewright.kernel.audit import Entry
 from lakewright.kernel.context import Ctx
@@ -24,6 +24,7 @@ from lakewright.kernel.dialects import Dialect, databricks
 from lakewright.kernel.faults import Fault, Invalid, NotFound, NotSupported
 from lakewright.kernel.kinds import Kind, Target
 from lakewright.kernel.objects import Obj
+from lakewright.kernel.roots import WORKSPACE
 from lakewright.kernel.rules import EVERYONE, PER_ROW, PUBLIC, Rule, denied
 
 S = TypeVar("S", bound=BaseModel)
@@ -88,6 +89,12 @@ class Operation(Generic[S, A]):
         found = {n: i.alias for n, i in self.ask.model_fields.items() if "Secret" in str(i.annotation)}
         return frozenset([*found, *(alias for alias in found.values() if alias)])
 
+    @cached_property
+    def entitled(self) -> entitlements.Needed:
+        """What of the workspace one must be allowed to use before anything else is asked."""
+        assert self.on.kind is not None
+        return () if self.needs is PUBLIC else entitlements.needed(self.service, self.on.kind)
+
     def parse(self, fields: dict[str, Any]) -> A:
         """The request's fields as an ask; Invalid names the field, NotSupported a field nobody enforces."""
         try:
@@ -99,6 +106,7 @@ class Operation(Generic[S, A]):
         """Find the object and check the rule; the entry learns what was decided and why."""
         kind, address = self.on.of(ask.__dict__)
         entry.kind, entry.address = kind.name, address
+        entitlements.require(ctx, self.entitled if self.on.kind is not None else entitled_to(kind))
         target = self._find(ctx, kind, address)
         entry.object_id = target.id
         verdict = self.needs.judge(ctx, target.id)
@@ -215,6 +223,15 @@ def nearest_above(ctx: Ctx, kind: Kind[Any], address: str, *, is_id: bool = Fals
 
 
 OPERATIONS: list[Operation[Any, Any]] = []
+
+
+def entitled_to(kind: Kind[Any]) -> entitlements.Needed:
+    """What it takes to get to objects of the kind by an API for all kinds: the same as by their own. The workspace
+    itself is got to by entering it."""
+    if kind is WORKSPACE:
+        return ()
+    service = next((o.service for o in OPERATIONS if o.on.kind is kind and kind.under is not None), "")
+    return entitlements.needed(service, kind)
 
 
 @dataclass(frozen=True)

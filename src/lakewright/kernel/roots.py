@@ -32,6 +32,11 @@ ADMINS = "admins"
 USERS = "users"
 """Everybody in the account."""
 
+ENTITLEMENTS = ("workspace-access", "databricks-sql-access")
+"""Rights on a workspace without which nothing of it, or nothing of its SQL, may be used: see `entitlements`."""
+BY_DEFAULT = ENTITLEMENTS
+"""Which of them everybody holds in a new workspace, as the group of all users."""
+
 FURNISHES: "list[Callable[[Ctx], None]]" = []
 """Called in each new workspace, in the transaction that makes it, for what it begins with; may be called again."""
 
@@ -78,6 +83,11 @@ def plant_workspace(tx: Tx, *, now: int, workspace_id: str, name: str, deploymen
     plant_groups(tx, now=now, workspace_id=workspace_id)
     spec = Root(deployment_name=deployment_name)
     _root(tx, WORKSPACE, workspace_id, workspace_id, name, admins_of(workspace_id), spec, now)
+    for right in BY_DEFAULT:
+        tx.run(
+            'INSERT INTO grants (object_id, principal, "right", granted_by, granted_at) VALUES (?, ?, ?, ?, ?)',
+            workspace_id, USERS, right, "system", now,
+        )  # fmt: skip
 
 
 def plant_groups(tx: Tx, *, now: int, workspace_id: str) -> None:
