@@ -202,3 +202,26 @@ def test_an_integer_that_no_column_holds_is_refused_wherever_it_stands(given):
         tokens.create.parse({"lifetime_seconds": given})
     with pytest.raises(Fault, match="metrics.0.step"):
         runs.log_batch.parse({"run_id": "r", "metrics": [{"key": "k", "value": 1, "timestamp": 1, "step": given}]})
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/api/2.0/workspace/import", {"path": "/Shared/x", "format": "SOURCE", "language": "SQL", "content": "é"}),
+        ("/api/2.0/secrets/put", {"scope": "letters", "key": "x", "bytes_value": "é"}),
+    ],
+)
+def test_what_is_not_base64_is_refused_whatever_alphabet_it_is_in(server, people, path, fields):
+    bearer = {"authorization": f"Bearer {people.admin.token}"}
+    httpx.post(f"{server.url}/api/2.0/secrets/scopes/create", json={"scope": "letters"}, headers=bearer)
+    answer = httpx.post(server.url + path, json=fields, headers=bearer)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "is not base64" in answer.json()["message"]
+
+
+def test_a_basic_header_that_is_no_base64_is_nobody(server):
+    answer = httpx.post(
+        f"{server.url}/oidc/v1/token", data={"grant_type": "client_credentials"},
+        headers={"authorization": b"Basic \xe9\xe9"},
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")

@@ -8,7 +8,6 @@ A credential that was made with another ends with it: deleting a client secret e
 """
 
 import base64
-import binascii
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -196,6 +195,6 @@ def basic(value: str) -> tuple[str, str]:
     """User and password of a Basic header; empty when it is not one."""
     try:
         name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return "", ""
     return name, password

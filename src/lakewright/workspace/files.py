@@ -1,7 +1,6 @@
 """Importing, exporting and listing what is in a workspace's folders."""
 
 import base64
-import binascii
 from typing import Any, Literal
 
 from pydantic import Field
@@ -201,7 +200,7 @@ def read_in(path: str, ask: Import) -> tuple[str, Item, bytes]:
     """Where an import goes, what it becomes there, and its content as kept."""
     try:
         content = base64.b64decode(ask.content, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise Invalid("content is not base64") from error
     if len(content) > LARGEST:
         raise Invalid(f"content is larger than {LARGEST} bytes", code="MAX_NOTEBOOK_SIZE_EXCEEDED")

@@ -1,7 +1,6 @@
 """Secrets: values that work may use and nobody sees lying around. Sealed at rest, absent from the audit trail."""
 
 import base64
-import binascii
 import hashlib
 import re
 import threading
@@ -306,7 +305,7 @@ def _value(ask: Put) -> bytes:
         assert ask.bytes_value is not None
         try:
             value = base64.b64decode(ask.bytes_value.get_secret_value(), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise Invalid("bytes_value is not base64") from error
     if len(value) > LARGEST:
         raise Invalid(f"a secret has at most {LARGEST} bytes", code="MAX_SECRET_SIZE_EXCEEDED")
