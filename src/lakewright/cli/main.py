@@ -45,6 +45,15 @@ app.add_typer(gates.app, name="gate")
 app.add_typer(defaults.app, name="defaults")
 
 
+@app.command("openapi")
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document of this version, which every server serves to whoever is signed in."""
+    import lakewright.app  # noqa: F401 (declares the operations)
+    from lakewright.kernel.openapi import written
+
+    typer.echo(written().decode())
+
+
 @app.command("demo")
 def demo(
     port: Annotated[int, typer.Option(help="Where the platform listens.")] = 8470,
