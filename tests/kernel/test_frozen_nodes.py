@@ -1,6 +1,7 @@
 """A node that froze is replaced, and what it still wanted to write is refused when it goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,8 @@ platform.stop()
 
 @needs_nodes
 def test_a_node_frozen_in_the_middle_of_a_batch_holds_nobody_up_and_is_refused_when_it_goes_on(platform, tmp_path):
+    (tmp_path / "node").mkdir()
+    shutil.copy(platform.settings.data_dir / "root.key", tmp_path / "node")  # nodes of one installation share its key
     node = subprocess.Popen(
         [sys.executable, "-c", FREEZES, str(tmp_path / "node"), platform.settings.database_url],
         stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL,
