@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Annotated
@@ -20,7 +19,7 @@ class _Printer(Console):
 
     @property
     def size(self) -> ConsoleDimensions:
-        if self.is_terminal or "COLUMNS" in os.environ:
+        if self.is_terminal:
             return super().size
         return ConsoleDimensions(10_000, 25)
 
