@@ -162,7 +162,7 @@ class Folder:
         from deltalake import DeltaTable
 
         path = self.root / table
-        return DeltaTable(path).to_pyarrow_table().to_pylist() if path.exists() else []
+        return DeltaTable(path).to_pyarrow_table().to_pylist() if any(path.glob("_delta_log/*.json")) else []
 
 
 @pytest.fixture
