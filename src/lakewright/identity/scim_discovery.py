@@ -62,10 +62,8 @@ def schemas(ctx: Ctx, account: Obj[Root], ask: Described) -> Json:
 @scim.in_account
 def resource_types(ctx: Ctx, account: Obj[Root], ask: Described) -> Json:
     """Open to all signed in: it describes the service, not what is in it."""
-    from lakewright.identity import scim_schemas
 
-    found = [each.model_dump() for each in scim_schemas.provider().resource_types]
-    return _listed(ctx, ask, found, "ResourceType", "ResourceTypes")
+    return _listed(ctx, ask, _resource_types(), "ResourceType", "ResourceTypes")
 
 
 @api(
@@ -83,16 +81,20 @@ def schema(ctx: Ctx, account: Obj[Root], ask: Named) -> Json:
 @scim.in_account
 def resource_type(ctx: Ctx, account: Obj[Root], ask: Named) -> Json:
     """Open to all signed in: it describes the service, not what is in it."""
-    from lakewright.identity import scim_schemas
 
-    found = [each.model_dump() for each in scim_schemas.provider().resource_types]
-    return _one(ctx, ask, found, "ResourceType", "ResourceTypes")
+    return _one(ctx, ask, _resource_types(), "ResourceType", "ResourceTypes")
 
 
 @api("POST", "/.search", audit="searchPrincipals", on=IN_ACCOUNT, needs=PER_ROW, runs=SNAPSHOT, also=both("/.search"))
 @scim.in_account
 def search(ctx: Ctx, account: Obj[Root], ask: Search) -> Json:
     return resources.listing(ctx, ["user", "group", "servicePrincipal"], ask)
+
+
+def _resource_types() -> list[dict[str, Any]]:
+    from lakewright.identity import scim_schemas
+
+    return [each.model_dump() for each in scim_schemas.provider().resource_types]
 
 
 def _schemas(ctx: Ctx) -> list[dict[str, Any]]:

@@ -163,9 +163,10 @@ class Platform:
             raise Misdirected(f"no workspace answers at '{host[:300]}'; see the settings base_host and public_url")
         return found
 
-    def workspace_for(self, tx: Tx, request: RequestInfo, who: Principal) -> str:
-        """The workspace that a request is for, empty for the account's; Denied when what it says does not agree."""
-        here, headers = self.place(tx, request), request.headers
+    def workspace_for(self, tx: Tx, request: RequestInfo, who: Principal, here: hosts.Place) -> str:
+        """The workspace that a request at this place is for, empty for the account's; Denied when what it says does
+        not agree."""
+        headers = request.headers
         named = headers.get(hosts.HEADERS[0]) or headers.get(hosts.HEADERS[1]) or ""
         if request.account is not None:
             if request.account != self.account:
@@ -474,8 +475,10 @@ class Call:
 
     def _decide(self, tx: Tx, entry: Entry, *, turn: Turn | None = None, snapshot_tx: Tx | None = None) -> Ctx:
         platform, who = self.platform, NOBODY
+        here: hosts.Place | None = None
         if self._workspace is None and self.request.account is None:
-            entry.workspace = platform.place(tx, self.request).workspace
+            here = platform.place(tx, self.request)
+            entry.workspace = here.workspace
         if self.operation.needs is not PUBLIC:
             given = self._credential
             who = given if isinstance(given, Principal) else platform.authenticator(platform, tx, given)
@@ -484,7 +487,7 @@ class Call:
                 self._keep_back(tx, who, entry)
             if who.scopes is not None and not isinstance(given, Principal):
                 platform.limit(who, self.operation)
-        workspace = self._where(tx, who)
+        workspace = self._where(tx, who, here)
         self.request.workspace = entry.workspace = workspace
         if workspace and who is not NOBODY:
             platform.require_inside(who, workspace)
@@ -494,10 +497,10 @@ class Call:
         self._target = self.operation.decide(ctx, self._ask, entry)
         return ctx
 
-    def _where(self, tx: Tx, who: Principal) -> str:
+    def _where(self, tx: Tx, who: Principal, here: hosts.Place | None) -> str:
         if self._workspace is not None:
             return self._workspace
-        return self.platform.workspace_for(tx, self.request, who)
+        return self.platform.workspace_for(tx, self.request, who, here or self.platform.place(tx, self.request))
 
     def _keep_back(self, tx: Tx, who: Principal, entry: Entry) -> None:
         """A task hands secrets that it has looked up to nobody else: they are masked in what it asks to be kept."""
